@@ -1,0 +1,89 @@
+# Everything a developer or CI runs. `make` alone lists the targets.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+VENV_LOWEST ?= .venv-lowest
+# The oldest Airflow that the package claims and the suite runs on.
+LOWEST_AIRFLOW = 3.1.8
+
+# uv when there is one, else the pip of the environment itself.
+UV := $(shell command -v uv 2>/dev/null)
+ifdef UV
+new_venv = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(1)
+install = $(UV) pip install --quiet --python $(1)/bin/python
+else
+new_venv = $(PYTHON) -m venv $(1)
+install = $(1)/bin/python -m pip install --quiet
+endif
+
+BIN = $(VENV)/bin
+SHELL = /bin/bash
+.SHELLFLAGS = -euo pipefail -c
+.DEFAULT_GOAL = help
+.DELETE_ON_ERROR:
+.PHONY: help venv test lint format types unit system test-lowest demo ui compose-test constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.dev ## create the development environment (PYTHON=... VENV=...)
+
+# Stamps say what an environment was last filled with.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(call new_venv,$(VENV))
+	$(call install,$(VENV)) -c constraints.txt -e '.[demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(call new_venv,$(VENV))
+	$(call install,$(VENV)) -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV_LOWEST)/.test: pyproject.toml constraints-lowest.txt
+	$(call new_venv,$(VENV_LOWEST))
+	$(call install,$(VENV_LOWEST)) -c constraints-lowest.txt -e '.[test]' apache-airflow==$(LOWEST_AIRFLOW)
+	touch $@
+
+test: lint types unit system ## lint, types, and the whole suite
+
+lint: $(VENV)/.dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev ## let ruff fix and format the source
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.dev ## mypy
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev ## the tests that need no running Airflow (ARGS=... for pytest)
+	$(BIN)/pytest -n 2 --dist loadscope -m 'not system' $(ARGS)
+
+system: $(VENV)/.dev ## the tests against Airflow's real components and other servers
+	$(BIN)/pytest -m system $(ARGS)
+
+test-lowest: $(VENV_LOWEST)/.test ## the whole suite on the oldest Airflow of the range
+	$(VENV_LOWEST)/bin/pytest -n 2 --dist loadscope -m 'not system' $(ARGS)
+	$(VENV_LOWEST)/bin/pytest -m system $(ARGS)
+
+demo: $(VENV)/.demo ## find what really happened in New York's flights of 2013
+	VENV=$(VENV) scripts/demo.sh
+
+ui: $(VENV)/.demo ## open Airflow on what the demo left
+	VENV=$(VENV) scripts/ui.sh
+
+compose-test: ## bring docker-compose.yaml up, run the demo's DAG in it, look for its rows and its mail
+	scripts/compose_test.sh
+
+# Newest releases of everything, and the oldest of what pyproject.toml names, for the Python of $(PYTHON). Needs uv.
+constraints: ## pin anew what `make test` and `make test-lowest` run on
+	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra dev \
+		--no-annotate --no-header --no-emit-package anomstack-provider \
+		pyproject.toml -o constraints.txt
+	echo 'apache-airflow==$(LOWEST_AIRFLOW)' | $(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra test \
+		--resolution lowest-direct --no-annotate --no-header --no-emit-package anomstack-provider \
+		pyproject.toml - -o constraints-lowest.txt
+
+clean: ## remove the environments and what the tools leave behind
+	rm -rf $(VENV) $(VENV_LOWEST) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,166 @@
+"""Fitted models to the bytes of one bundle and back, without running what a file says."""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import pickle
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from anomstack_provider.artifacts import rebuild
+from anomstack_provider.artifacts.allowlist import Kind, NotAllowed, kind_of, name_of
+from anomstack_provider.artifacts.errors import BadBundle, UnsupportedModel
+
+# Part of every bundle and manifest. Raise it whenever older bundles must be trained again.
+FORMAT = 1
+# Bytes of one bundle before compression: what a reader may be made to hold in memory.
+MAX_RAW_BYTES = 4 * 2**30
+
+_MAGIC = b"anomstack models %d\n" % FORMAT
+_COMPRESSION = 1
+
+
+def pack(label: str, models: Mapping[str, object]) -> tuple[bytes, int]:
+    """
+    Return the bytes of a bundle, and their number before compression.
+
+    The same models give the same bytes, whatever the order of ``models``.
+
+    :param label: one line that says whose models these are; :func:`unpack` asks for the same.
+    :raises UnsupportedModel: a model holds something that loading would refuse; names metric and attribute.
+    """
+    try:
+        raw = dumps({name: models[name] for name in sorted(models)})
+    except (NotAllowed, RecursionError) as error:
+        where, problem = next(_culprits(dict(models), "models"), ("models", error))
+        raise UnsupportedModel(
+            f"{where} cannot be saved: {problem}. Choose another detector for this metric, or other settings."
+        ) from error
+    if len(raw) > MAX_RAW_BYTES:
+        raise UnsupportedModel(
+            f"{len(models)} models make {len(raw)} bytes, the limit is {MAX_RAW_BYTES}: use more shards."
+        )
+    return b"".join((_MAGIC, label.encode("ascii"), b"\n", zlib.compress(raw, _COMPRESSION))), len(raw)
+
+
+def unpack(data: bytes, label: str, raw_size: int) -> dict[str, object]:
+    """
+    Return the models of a bundle whose hash has been verified.
+
+    :raises BadBundle: not a bundle of this format and label, damaged, or asking for what is not allowed.
+    """
+    head = _MAGIC + label.encode("ascii") + b"\n"
+    if not data.startswith(_MAGIC):
+        raise BadBundle(f"it is not a bundle of format {FORMAT}")
+    if not data.startswith(head):
+        raise BadBundle("it holds the models of another batch, tick, config or shard")
+    models = loads(_decompress(memoryview(data)[len(head) :], raw_size))
+    if type(models) is not dict or any(type(name) is not str for name in models):
+        raise BadBundle("it does not hold models by metric name")
+    return models
+
+
+def dumps(value: object) -> bytes:
+    """Return ``value`` as a pickle that needs nothing but ``rebuild``; raises :class:`NotAllowed`."""
+    out = io.BytesIO()
+    _Pickler(out, protocol=5).dump(value)
+    return out.getvalue()
+
+
+def loads(raw: bytes) -> object:
+    """Return the value; raises :class:`BadBundle`."""
+    # A process-wide cache of classes by number, which the unpickler would ask before find_class.
+    copyreg.clear_extension_cache()
+    try:
+        return _Unpickler(io.BytesIO(raw)).load()
+    except Exception as error:  # hostile bytes can end in any exception, and each means the same
+        raise BadBundle(f"its content is refused: {type(error).__name__}: {error}") from error
+
+
+class _Pickler(pickle.Pickler):
+    """Writes every object beyond plain Python values as a call of one of ``rebuild``'s functions."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        cls: Any = type(obj)
+        if cls is np.ndarray:
+            return _reduce_array(obj)
+        if cls is rebuild.Rebuilder:
+            return obj.name
+        if isinstance(obj, np.generic):
+            if obj.dtype.kind not in "biufcmM":
+                raise NotAllowed(f"a NumPy value of type {obj.dtype} cannot be kept in a bundle")
+            return rebuild.scalar, (rebuild.write_dtype(obj.dtype), obj.tobytes())
+        if cls is np.random.RandomState:
+            return rebuild.random_state, (obj.get_state(legacy=False),)
+        kind = kind_of(cls)
+        if kind is not Kind.NATIVE:
+            is_record = kind is Kind.RECORD
+            state = {part.name: getattr(obj, part.name) for part in fields(obj)} if is_record else vars(obj)
+            return rebuild.make, (name_of(cls),), state, None, None, rebuild.fill
+        made_of = obj.__reduce__()
+        # A tree is made from its sizes, the others from nothing.
+        args = made_of[1] if made_of[0] is cls else ()
+        return rebuild.native, (name_of(cls), args, made_of[2])
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        if module_name == rebuild.__name__ and global_name in rebuild.REBUILDERS:
+            return rebuild.REBUILDERS[global_name]
+        raise NotAllowed(f"{module_name}.{global_name} is not on the allow-list")
+
+
+def _reduce_array(array: np.ndarray[Any, Any]) -> tuple[rebuild.Rebuilder, tuple[object, ...]]:
+    if array.dtype == object:
+        return rebuild.objects, (array.shape, array.ravel(order="C").tolist())
+    dtype = rebuild.write_dtype(array.dtype)
+    in_fortran_order = array.flags.f_contiguous and not array.flags.c_contiguous
+    if not array.flags.forc:
+        array = array.copy(order="C")
+    if array.nbytes == 0:
+        return rebuild.array, (dtype, array.shape, "C", b"")
+    # The buffer without a copy; bytes for a read-only array, so that it comes back read-only.
+    flat: Any = array.reshape(-1, order="A").view(np.uint8)
+    return rebuild.array, (dtype, array.shape, "F" if in_fortran_order else "C", pickle.PickleBuffer(flat))
+
+
+def _decompress(data: memoryview, raw_size: int) -> bytes:
+    if not 0 < raw_size <= MAX_RAW_BYTES:
+        raise BadBundle(f"it claims {raw_size} bytes, the limit is {MAX_RAW_BYTES}")
+    stream = zlib.decompressobj()
+    try:
+        raw = stream.decompress(data, raw_size)
+        complete = stream.eof or (not stream.decompress(stream.unconsumed_tail, 1) and stream.eof)
+    except zlib.error as error:
+        raise BadBundle(f"it cannot be decompressed: {error}") from error
+    if len(raw) != raw_size or not complete or stream.unused_data:
+        raise BadBundle(f"it does not decompress to the {raw_size} bytes that its manifest declares")
+    return raw
+
+
+def _culprits(value: object, path: str, depth: int = 12) -> Iterator[tuple[str, BaseException]]:
+    """Yield the innermost places that cannot be saved; only walked after saving has failed."""
+    try:
+        dumps(value)
+    except (NotAllowed, RecursionError) as error:
+        parts = _parts(value, path) if depth else []
+        inner = chain.from_iterable(_culprits(part, place, depth - 1) for place, part in parts)
+        yield next(inner, (path, error))
+
+
+def _parts(value: object, path: str) -> list[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        return [(f"{path}[{key!r}]", part) for key, part in value.items()]
+    if isinstance(value, list | tuple):
+        return [(f"{path}[{number}]", part) for number, part in enumerate(value)]
+    try:
+        kind_of(type(value))
+    except NotAllowed:
+        return []  # the object itself is the problem, not what it is made of
+    return [(f"{path}.{name}", part) for name, part in getattr(value, "__dict__", {}).items()]

@@ -1,0 +1,204 @@
+"""
+The command line: ``anomstack preview``, ``validate`` and ``schema``.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 fine, 1 the answer is bad news (a broken
+folder), 2 the call or the config is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anomstack_provider.config.spec import BatchSpec
+    from anomstack_provider.steps.ports import MetricRows
+    from anomstack_provider.steps.preview import Preview
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    _log_to_stderr(logging.INFO if arguments.verbose else logging.WARNING)
+    try:
+        code: int = arguments.run(arguments)
+    except (
+        ValueError,
+        OSError,
+    ) as error:  # bad input and files that cannot be read or written: said in one line
+        print(f"anomstack: {error}", file=sys.stderr)
+        return 2
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("anomstack", description="Anomaly detection for business metrics on Airflow.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--metrics-dir", help="the metrics folder; default: the [anomstack] metrics_dir option")
+    common.add_argument("--verbose", action="store_true", help="log what is done to standard error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    preview = commands.add_parser(
+        "preview",
+        parents=[common],
+        help="show the alerts that a batch would have sent in a period; writes and sends nothing",
+    )
+    preview.add_argument("batch", metavar="BATCH")
+    preview.add_argument("--start", required=True, type=_moment, help="ISO 8601, UTC if it has no offset")
+    preview.add_argument("--end", required=True, type=_moment, help="first moment after the period")
+    preview.add_argument("--output", choices=("text", "json"), default="text")
+    preview.add_argument(
+        "--scores", type=_table_path, help="write every bucket with its score: a .csv or .parquet file"
+    )
+    preview.add_argument("--charts", type=Path, help="folder to write a chart of each alert to")
+    preview.add_argument(
+        "--ingest",
+        action="store_true",
+        help="run the batch's query or function for the period and its training window instead of reading the table; "
+        "done anyway when the table has no rows of the batch",
+    )
+    preview.set_defaults(run=_preview)
+
+    validate = commands.add_parser(
+        "validate", parents=[common], help="check a metrics folder; exit code 1 if it is broken"
+    )
+    validate.set_defaults(run=_validate)
+    schema = commands.add_parser("schema", parents=[common], help="print the JSON Schema of a batch file, for editors")
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _log_to_stderr(level: int) -> None:
+    """Keep standard output for results: Airflow, imported first, would log to it."""
+    import airflow.settings  # noqa: F401  its logging is configured on import, and once
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 date or time") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _table_path(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in (".csv", ".parquet"):
+        raise argparse.ArgumentTypeError(f"{text!r} ends neither in .csv nor in .parquet")
+    return path
+
+
+def _preview(arguments: argparse.Namespace) -> int:
+    from anomstack_provider.runtime.window import RunWindow
+    from anomstack_provider.steps.preview import preview
+    from anomstack_provider.wiring.batches import load_spec
+
+    spec = load_spec(arguments.batch, arguments.metrics_dir)
+    window = RunWindow(arguments.start, arguments.end)
+    table = _table(spec, window, arguments)
+    found = preview(spec, window, table)
+    if arguments.scores:
+        _write_scores(found, arguments.scores)
+    if arguments.charts:
+        _write_charts(spec, found, arguments.charts)
+    print(_as_json(found) if arguments.output == "json" else _as_text(spec, found))
+    return 0
+
+
+def _table(spec: BatchSpec, window: Any, arguments: argparse.Namespace) -> MetricRows:
+    """Return the stored rows of the batch, or if there are none (or on demand) fetch them into memory."""
+    from datetime import timedelta
+
+    from anomstack_provider.runtime.window import RunWindow
+    from anomstack_provider.steps.preview import fetch_history
+    from anomstack_provider.wiring.batches import open_stores
+    from anomstack_provider.wiring.fetch import fetch_outside_airflow
+
+    table = open_stores(spec).metrics
+    if not arguments.ingest and table.newest_timestamp("metric", window.end) is not None:
+        return table
+    days = spec.train_metric_timestamp_max_days_ago + spec.score_metric_timestamp_max_days_ago
+    history = RunWindow(window.start - timedelta(days=days), window.end)
+    print(f"ingesting {history.start:%Y-%m-%d} to {history.end:%Y-%m-%d} into memory", file=sys.stderr)
+    rows, result = fetch_history(spec, history, lambda part: fetch_outside_airflow(spec, part, arguments.metrics_dir))
+    for name, reason in result.failed.items():
+        print(f"refused: {name}: {reason}", file=sys.stderr)
+    return rows
+
+
+def _write_scores(found: Preview, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".csv":
+        found.scores.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
+    else:
+        found.scores.to_parquet(path, index=False)
+
+
+def _write_charts(spec: BatchSpec, found: Preview, folder: Path) -> None:
+    from urllib.parse import quote
+
+    from anomstack_provider.steps.charts import Charts
+
+    folder.mkdir(parents=True, exist_ok=True)
+    charts = Charts(spec, found.rows)
+    for alert in found.alerts:
+        name = quote(alert.metric_name, safe=" ")[:100]
+        (folder / f"{alert.bucket:%Y%m%dT%H%M}-{name}-{alert.event_id[:6]}.png").write_bytes(charts.draw(alert))
+
+
+def _as_json(found: Preview) -> str:
+    from anomstack_provider.steps.preview import to_json
+
+    return json.dumps({"alerts": [to_json(a) for a in found.alerts], "outcomes": found.outcomes()}, indent=2)
+
+
+def _as_text(spec: BatchSpec, found: Preview) -> str:
+    from anomstack_provider.alerting.message import compose
+    from anomstack_provider.steps.preview import by_week
+
+    period = f"{found.window.start:%Y-%m-%d %H:%M} to {found.window.end:%Y-%m-%d %H:%M} UTC"
+    lines = [f"{spec.metric_batch}, {period}: {len(found.alerts)} alerts would have been sent", ""]
+    for alert in found.alerts:
+        lines.append("  " + compose(alert, timezone=spec.timezone, links={}).first_line)
+    weeks = by_week(found.alerts)
+    if weeks:
+        lines += ["", "alerts per metric and week:"]
+        lines += [f"  {name}  {week}  {count}" for (name, week), count in weeks.items()]
+    outcomes = found.outcomes()
+    lines += ["", "metrics: " + ", ".join(f"{count} {what}" for what, count in outcomes["counts"].items())]
+    lines += [f"  {name}: {why}" for name, why in outcomes["not_evaluated"].items()]
+    return "\n".join(lines)
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    from anomstack_provider.wiring.batches import load_folder
+
+    folder = load_folder(arguments.metrics_dir)
+    for name, batch in sorted(folder.batches.items()):
+        print(f"ok      {name} ({batch.path})")
+        for warning in batch.warnings:
+            print(f"warning {name}: {warning}")
+    for error in folder.errors:
+        print(f"error   {error}")
+    return 1 if folder.errors else 0
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from anomstack_provider.config.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,428 @@
+"""Every key of a batch, declared once: name, type, default and what it does, grouped as the docs show them.
+
+The default of a key that Anomstack knows is Anomstack's, except ``*_default_schedule_status``: unset, so that
+Airflow's own setting for new DAGs decides. Rules between keys live in ``spec``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+from anomstack_provider.config.values import (
+    AddressList,
+    AtLeastOne,
+    Count,
+    Cron,
+    Decimals,
+    Duration,
+    MethodList,
+    MetricList,
+    MetricTags,
+    Name,
+    Number,
+    OptionalCron,
+    OptionalFreq,
+    OptionalGrain,
+    OptionalMoment,
+    OptionalText,
+    Parameters,
+    Positive,
+    Share,
+    Status,
+    TextList,
+    Timezone,
+    nothing_is_empty,
+)
+
+_STATUS = "RUNNING or STOPPED: whether a new DAG starts unpaused; unset leaves it to Airflow's own setting."
+
+
+class Section(BaseModel):
+    """Keys of one subject; immutable, and nothing but the declared keys."""
+
+    # The sections are only built as parts of a BatchSpec, never on their own.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True, protected_namespaces=()
+    )
+
+
+class Identity(Section):
+    """The batch"""
+
+    metric_batch: str = Field(min_length=1, max_length=200, description="Name of the batch, unique in the folder.")
+    description: OptionalText = Field(default=None, description="What the batch measures, shown with its DAG.")
+    owner: Name = Field(default="airflow", description="Owner of the DAG as Airflow shows it.")
+    tags: TextList = Field(default=(), description="Tags of the DAG.")
+    disable_batch: bool = Field(default=False, description="Leave the whole batch out: no DAG is made of it.")
+    metric_tags: MetricTags = Field(
+        default_factory=dict,
+        description="Tags of single metrics that go out with their alerts: {metric: {key: value}}.",
+    )
+
+
+class Storage(Section):
+    """Where data and models are kept"""
+
+    db: Name = Field(default="duckdb", description="Kind of database, as Anomstack names it; conn_id decides if set.")
+    conn_id: OptionalText = Field(
+        default=None,
+        description="Airflow connection of source and metrics table; unset is the built-in DuckDB file.",
+    )
+    table_key: Name = Field(default="metrics", description="Metrics table, with its schema if need be: schema.table.")
+    gcp_project_id: OptionalText = Field(
+        default=None,
+        description="Google Cloud project, for templates that name it; the connection has its own.",
+    )
+    model_path: Name = Field(
+        default="local://./models",
+        description="Where models are kept: local, file, s3, gs or any other fsspec URL.",
+    )
+    model_keep_versions: AtLeastOne = Field(
+        default=10,
+        description="Versions of the batch's models to keep; older ones are removed after training.",
+    )
+
+
+class Schedule(Section):
+    """When it runs, and the calendar of its buckets"""
+
+    timezone: Timezone = Field(
+        default="UTC",
+        description="Time zone of the schedule, of the buckets and of dates given without an offset.",
+    )
+    schedule: OptionalCron = Field(
+        default=None,
+        description="Cron or preset of the DAG; a shorter name for ingest_cron_schedule, give one of them.",
+    )
+    ingest_cron_schedule: Cron = Field(default="*/3 * * * *", description="Cron or preset of the DAG, all steps of it.")
+    ingest_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    grain: OptionalGrain = Field(
+        default=None,
+        description="Length of a bucket: 15min, 1h, 1d, 1w, 1mo, or instant; inferred from data if unset.",
+    )
+    completeness_delay: Duration = Field(
+        default=timedelta(0),
+        description="How long after its end a bucket may still change; it is judged only then.",
+    )
+    start_date: OptionalMoment = Field(
+        default=None,
+        description="First moment the DAG is scheduled for; without an offset in the batch's timezone.",
+    )
+    catchup: bool = Field(default=False, description="Run every missed interval since start_date.")
+    retries: Count = Field(default=1, description="How often Airflow tries a failed task again.")
+    max_active_runs: AtLeastOne = Field(default=4, description="Runs of the batch at the same time, at most.")
+    shards: AtLeastOne = Field(
+        default=1,
+        description="Groups of metrics that are trained and scored as tasks of their own, in parallel.",
+    )
+
+
+class Ingest(Section):
+    """Ingest"""
+
+    disable_ingest: bool = Field(default=False, description="Do not ingest: another tool fills the metrics table.")
+    ingest_sql: OptionalText = Field(
+        default=None, description="SQL (Jinja) that returns metric_timestamp, metric_name and metric_value."
+    )
+    ingest_fn: OptionalText = Field(
+        default=None, description="Python text (Jinja) with a function ingest() that returns those columns."
+    )
+    ingest_metric_rounding: Decimals = Field(
+        default=4, description="Decimal places kept of a metric's value; -1 keeps all."
+    )
+    history_start: OptionalMoment = Field(
+        default=None,
+        description="The first run loads history from here on; without an offset in the batch's timezone.",
+    )
+    history_chunk: Duration = Field(
+        default=timedelta(days=30), description="Length of the pieces in which history is loaded."
+    )
+
+
+class Prometheus(Section):
+    """For the ingest functions of Anomstack's Prometheus examples"""
+
+    prometheus_queries: tuple[dict[str, JsonValue], ...] = Field(
+        default=(), description="Queries with their names: [{name, query}]."
+    )
+    prometheus_query_type: Literal["query", "query_range"] = Field(
+        default="query", description="An instant query or one over a range."
+    )
+    prometheus_start: Name = Field(default="now-1h", description="Start of a range query.")
+    prometheus_end: Name = Field(default="now", description="End of a range query.")
+    prometheus_step: Name = Field(default="60s", description="Step of a range query.")
+
+
+class PreprocessParams(BaseModel):
+    """How a series becomes features: resample, difference, smooth, then the value and its lags."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    diff_n: Count = Field(default=1, description="Difference to the value so many points before; 0 keeps the value.")
+    smooth_n: Count = Field(default=3, description="Points of the rolling mean; 0 or 1 does not smooth.")
+    lags_n: Count = Field(default=5, description="How many earlier points are features of a point.")
+    freq: OptionalFreq = Field(default=None, description="Resample to this pandas frequency first; unset does not.")
+    freq_agg: Literal["mean", "sum", "min", "max", "last", "count"] = Field(
+        default="mean", description="How the points of one resampled bucket become one value."
+    )
+
+
+class ModelConfig(BaseModel):
+    """One detector."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_name: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+        description="Class of PyOD, such as PCA or KNN.",
+    )
+    model_tag: Name = Field(default="", description="Name of this detector within the batch; unset is its model_name.")
+    model_params: Parameters = Field(default_factory=dict, description="Arguments of the class.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tag_is_name(cls, values: object) -> object:
+        if isinstance(values, dict) and values.get("model_tag") is None and "model_name" in values:
+            return {**values, "model_tag": values["model_name"]}
+        return values
+
+
+_DEFAULT_MODELS = (
+    ModelConfig(model_name="PCA", model_tag="pca_default", model_params={"contamination": 0.01}),
+    ModelConfig(model_name="KNN", model_tag="knn_default", model_params={"contamination": 0.01}),
+)
+
+
+class Train(Section):
+    """Train"""
+
+    disable_train: bool = Field(default=False, description="Do not train.")
+    train_cron_schedule: Cron = Field(
+        default="*/5 * * * *",
+        description="When to train: in the DAG's run whose window holds a tick of this cron.",
+    )
+    train_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    model_configs: tuple[ModelConfig, ...] = Field(
+        default=_DEFAULT_MODELS,
+        min_length=1,
+        description="Detectors that are trained per metric: [{model_name, model_tag, model_params}].",
+    )
+    model_combination_method: Literal["mean", "min", "max"] = Field(
+        default="mean", description="How the scores of the detectors become one."
+    )
+    preprocess_params: Annotated[PreprocessParams, BeforeValidator(nothing_is_empty)] = Field(
+        default=PreprocessParams(),
+        description="How a series becomes features; keys left out keep their defaults.",
+    )
+    preprocess_fn: OptionalText = Field(
+        default=None, description="Python text (Jinja) with a function that makes the features instead."
+    )
+    train_max_n: AtLeastOne = Field(default=2500, description="Newest points of a metric to train on, at most.")
+    train_min_n: AtLeastOne = Field(default=14, description="Points a metric needs before it is trained at all.")
+    train_metric_timestamp_max_days_ago: AtLeastOne = Field(
+        default=90, description="Train on points of so many days, at most."
+    )
+    train_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not trained.")
+    train_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to train on instead.")
+
+
+class Score(Section):
+    """Score"""
+
+    disable_score: bool = Field(default=False, description="Do not score.")
+    score_cron_schedule: Cron = Field(
+        default="*/4 * * * *",
+        description="Anomstack's cron of scoring; here each run of the DAG scores its window.",
+    )
+    score_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    score_max_n: AtLeastOne = Field(default=25, description="Newest points of a metric to look back for unscored ones.")
+    score_metric_timestamp_max_days_ago: AtLeastOne = Field(
+        default=14, description="Look back for unscored points by so many days, at most."
+    )
+    score_metric_rounding: Decimals = Field(default=4, description="Decimal places kept of a score; -1 keeps all.")
+    score_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not scored.")
+    score_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to score instead.")
+
+
+class Alerts(Section):
+    """Alerts on scores"""
+
+    disable_alert: bool = Field(default=False, description="Do not alert on scores.")
+    disable_alerts: bool | None = Field(default=None, description="Another spelling of disable_alert.")
+    alert_cron_schedule: Cron = Field(
+        default="*/5 * * * *",
+        description="Anomstack's cron of alerting; here each run of the DAG alerts on its window.",
+    )
+    alert_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    alert_methods: MethodList = Field(default=("email", "slack"), description="Channels that alerts go to.")
+    alert_always: bool = Field(default=False, description="Alert on the newest bucket even if nothing is wrong.")
+    alert_threshold: Share = Field(default=0.8, description="Smoothed score, 0 to 1, at which a bucket is an anomaly.")
+    alert_smooth_n: Count = Field(default=3, description="Earlier scores averaged with the bucket's own.")
+    alert_recent_n: AtLeastOne = Field(default=1, description="Newest buckets that can alert.")
+    alert_snooze_n: Count = Field(default=3, description="Buckets after an alert in which its metric stays silent.")
+    alert_max_n: AtLeastOne = Field(default=250, description="Points in an alert's chart, at most.")
+    alert_metric_timestamp_max_days_ago: AtLeastOne = Field(
+        default=45, description="Points of so many days in an alert's chart, at most."
+    )
+    alert_exclude_metrics: MetricList = Field(default=(), description="Metrics that do not alert on scores.")
+    alert_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to judge instead.")
+
+
+class Delivery(Section):
+    """Delivery"""
+
+    email_to: AddressList = Field(default=(), description="Addresses that email alerts go to.")
+    smtp_conn_id: Name = Field(default="smtp_default", description="Airflow connection that email is sent with.")
+    slack_conn_id: Name = Field(default="slack_api_default", description="Airflow connection of Slack's API.")
+    slack_channel: OptionalText = Field(default=None, description="Slack channel that alerts go to.")
+    notify_on_backfill: bool = Field(default=False, description="Send the alerts of backfilled intervals too.")
+
+
+class Threshold(BaseModel):
+    """Bounds of one metric; a value strictly outside them is an alert."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    upper: Number | None = Field(default=None, description="Alert on values above.")
+    lower: Number | None = Field(default=None, description="Alert on values below.")
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Threshold:
+        if self.upper is None and self.lower is None:
+            raise ValueError("give upper, lower or both")
+        if self.upper is not None and self.lower is not None and self.lower > self.upper:
+            raise ValueError(f"lower ({self.lower:g}) is above upper ({self.upper:g})")
+        return self
+
+
+class ThresholdAlerts(Section):
+    """Alerts on fixed thresholds"""
+
+    disable_tholdalert: bool = Field(default=True, description="Do not compare values with tholdalert_thresholds.")
+    tholdalert_thresholds: Annotated[dict[str, Threshold], BeforeValidator(nothing_is_empty)] = Field(
+        default_factory=dict, description="Bounds of single metrics: {metric: {upper, lower}}."
+    )
+    tholdalert_methods: MethodList = Field(default=("email", "slack"), description="Channels threshold alerts go to.")
+    tholdalert_recent_n: AtLeastOne = Field(default=1, description="Newest buckets that are compared.")
+    tholdalert_snooze_n: Count = Field(
+        default=3, description="Buckets after an alert in which its metric stays silent."
+    )
+    tholdalert_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not compared.")
+
+
+class Change(Section):
+    """Change detection"""
+
+    disable_change: bool = Field(default=False, description="Do not look for changes of level.")
+    change_cron_schedule: Cron = Field(
+        default="*/5 * * * *",
+        description="When to look: in the DAG's run whose window holds a tick of this cron.",
+    )
+    change_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    change_threshold: Positive = Field(
+        default=3.5,
+        description="Distance from the median, in median absolute deviations, at which a point is a change.",
+    )
+    change_detect_last_n: AtLeastOne = Field(default=1, description="Newest points that are judged by all others.")
+    change_smooth_n: Count = Field(default=1, description="Points of the rolling mean; 0 or 1 does not smooth.")
+    change_snooze_n: Count = Field(default=3, description="Buckets after a change in which its metric stays silent.")
+    change_max_n: AtLeastOne = Field(default=250, description="Newest points of a metric to look at, at most.")
+    change_metric_timestamp_max_days_ago: AtLeastOne = Field(
+        default=45, description="Look at points of so many days, at most."
+    )
+    change_include_metrics: MetricList = Field(default=(), description="Look at these metrics only; empty is all.")
+    change_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not looked at.")
+    change_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to look at instead.")
+
+
+class LanguageModelAlerts(Section):
+    """Alerts by a language model"""
+
+    disable_llmalert: bool = Field(default=True, description="Do not ask a language model.")
+    llmalert_cron_schedule: Cron = Field(
+        default="*/5 * * * *",
+        description="When to ask: in the DAG's run whose window holds a tick of this cron.",
+    )
+    llmalert_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    llmalert_model: OptionalText = Field(default=None, description="Name of the model; unset is the connection's own.")
+    llmalert_recent_n: AtLeastOne = Field(default=5, description="Newest points whose anomalies count.")
+    llmalert_smooth_n: Count = Field(default=0, description="Points of the rolling mean; 0 or 1 does not smooth.")
+    llmalert_metric_rounding: Decimals = Field(
+        default=-1, description="Decimal places of the values the model sees; -1 keeps all."
+    )
+    llmalert_metric_timestamp_max_days_ago: AtLeastOne = Field(
+        default=30, description="Show the model points of so many days, at most."
+    )
+    llmalert_prompt_max_n: AtLeastOne = Field(default=1000, description="Points the model sees of a metric, at most.")
+    llmalert_include_plot: bool = Field(default=True, description="Show the model the chart too.")
+    llmalert_anomaly_agent_detection_prompt: OptionalText = Field(
+        default=None, description="Instructions for finding anomalies instead of the built-in ones."
+    )
+    llmalert_anomaly_agent_system_prompt: OptionalText = Field(
+        default=None, description="Older spelling of llmalert_anomaly_agent_detection_prompt."
+    )
+    llmalert_anomaly_agent_verification_prompt: OptionalText = Field(
+        default=None, description="Instructions for checking what was found instead of the built-in ones."
+    )
+    prompt_fn: OptionalText = Field(
+        default=None, description="Python text (Jinja) with a function that writes the prompt instead."
+    )
+    llmalert_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to show instead.")
+
+
+class Reports(Section):
+    """Plot, dashboard and summary"""
+
+    disable_plot: bool = Field(default=False, description="Do not draw the batch's plot.")
+    plot_cron_schedule: Cron = Field(
+        default="*/5 * * * *",
+        description="When to draw: in the DAG's run whose window holds a tick of this cron.",
+    )
+    plot_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    plot_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to draw instead.")
+    disable_dashboard: bool = Field(default=False, description="Leave the batch out of the dashboard.")
+    dashboard_stale_metric_max_days_ago: AtLeastOne = Field(
+        default=7, description="Hide a metric from the dashboard after so many days without a value."
+    )
+    dashboard_sql: OptionalText = Field(
+        default=None, description="SQL (Jinja) that reads the dashboard's points instead."
+    )
+    disable_summary: bool = Field(default=False, description="Leave the batch out of the summary.")
+    summary_cron_schedule: Cron = Field(default="0 9 * * *", description="When the summary is sent.")
+    summary_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    summary_metric_timestamp_max_days_ago: AtLeastOne = Field(default=1, description="Days that a summary covers.")
+    summary_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the summary's counts instead.")
+
+
+class Cleanup(Section):
+    """Cleanup"""
+
+    disable_delete: bool = Field(default=False, description="Never delete old rows.")
+    delete_cron_schedule: Cron = Field(
+        default="0 6 * * *",
+        description="When to delete: in the DAG's run whose window holds a tick of this cron.",
+    )
+    delete_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    delete_after_n_days: AtLeastOne = Field(default=365, description="Age in days at which a row is deleted.")
+    delete_sql: OptionalText = Field(default=None, description="SQL (Jinja) that deletes instead.")
+
+
+SECTIONS: tuple[type[Section], ...] = (
+    Identity,
+    Ingest,
+    Schedule,
+    Storage,
+    Train,
+    Score,
+    Alerts,
+    Delivery,
+    ThresholdAlerts,
+    Change,
+    LanguageModelAlerts,
+    Reports,
+    Cleanup,
+    Prometheus,
+)

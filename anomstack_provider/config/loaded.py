@@ -1,0 +1,97 @@
+"""What loading a metrics folder results in: batches that can run, and mistakes with their places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anomstack_provider.config.errors import BatchError, ConfigError
+from anomstack_provider.config.explain import nearest
+from anomstack_provider.config.layers import PACKAGE, Source
+from anomstack_provider.config.spec import LIST_KEYS, TEXT_KEYS, BatchSpec
+
+# Templates see these as the files have them, as Anomstack's do: "email,slack", "2h", names with their quotes.
+_AS_WRITTEN = TEXT_KEYS | LIST_KEYS
+
+
+@dataclass(frozen=True)
+class LoadedBatch:
+    """
+    One batch that can run.
+
+    :param path: its file, relative to the metrics folder.
+    :param raw: the keys that were set, with their values as written; no defaults of the package.
+    :param provenance: where each of these keys was set.
+    :param lines: line of each key in the batch's own file, counted from 1.
+    :param warnings: what is accepted but probably not meant, each with its place.
+    """
+
+    spec: BatchSpec
+    path: str
+    raw: Mapping[str, Any]
+    provenance: Mapping[str, Source]
+    lines: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the batch is switched off as a whole: loaded, but no DAG is to be made of it."""
+        return self.spec.disable_batch
+
+    def source(self, key: str) -> Source:
+        """Return where the value of ``key`` comes from."""
+        return self.provenance.get(key, PACKAGE)
+
+    def context(self) -> dict[str, Any]:
+        """
+        Return the whole configuration for templates: plain values, texts and lists as the files have them.
+
+        A key without a value is left out, and so is an empty list of metrics: Anomstack's templates ask
+        ``{% if score_exclude_metrics is defined %}``.
+        """
+        values = self.spec.model_dump(mode="json")
+        for key, source in self.provenance.items():
+            if key in _AS_WRITTEN and source.kind in ("batch", "folder"):
+                values[key] = self.raw[key]
+        return {
+            key: value
+            for key, value in values.items()
+            if value is not None and not (key.endswith("_metrics") and not value)
+        }
+
+
+@dataclass(frozen=True)
+class LoadedFolder:
+    """
+    What a metrics folder holds; no batch has both an entry in ``batches`` and one in ``errors``.
+
+    :param metrics_dir: the folder as it was given.
+    :param batches: the batches that can run, by name, in the order of their files.
+    :param errors: every mistake found, in the order of the files.
+    :param warnings: what concerns no single batch.
+    """
+
+    metrics_dir: Path
+    batches: dict[str, LoadedBatch] = field(default_factory=dict)
+    errors: list[BatchError] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> dict[str, list[BatchError]]:
+        """The mistakes of each batch that cannot run, by its name."""
+        found: dict[str, list[BatchError]] = {}
+        for error in self.errors:
+            found.setdefault(error.metric_batch, []).append(error)
+        return found
+
+    def batch(self, metric_batch: str) -> LoadedBatch:
+        """Return one batch; raises :class:`ConfigError` with its mistakes, or with the name most like it."""
+        if metric_batch in self.batches:
+            return self.batches[metric_batch]
+        if mistakes := self.broken.get(metric_batch):
+            raise ConfigError(mistakes)
+        hint = nearest(metric_batch, self.batches) or "; check metric_batch in its file"
+        message = f"no batch of this folder is named '{metric_batch}'{hint}"
+        raise ConfigError([BatchError(metric_batch, str(self.metrics_dir), None, None, None, message)])

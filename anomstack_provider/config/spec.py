@@ -1,0 +1,213 @@
+"""The validated configuration of one batch: all keys together, the rules between them, and its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
+
+from anomstack_provider.config import keys
+from anomstack_provider.config.crons import cron_expression, step_warning
+from anomstack_provider.config.explain import CrossCheckError, Problem, explain
+from anomstack_provider.config.keys import ModelConfig, PreprocessParams, Threshold
+from anomstack_provider.config.values import as_utc
+
+__all__ = [
+    "LIST_KEYS",
+    "SPELLINGS",
+    "TEXT_KEYS",
+    "BatchSpec",
+    "ModelConfig",
+    "PreprocessParams",
+    "Threshold",
+    "check",
+]
+
+# Another spelling of a key -> the key. Both may be given if they say the same.
+SPELLINGS = {
+    "schedule": "ingest_cron_schedule",
+    "disable_alerts": "disable_alert",
+    "llmalert_anomaly_agent_system_prompt": "llmalert_anomaly_agent_detection_prompt",
+}
+
+# A model is a function of these keys, the series and the training tick: nothing else may change it.
+_MODEL_KEYS = (
+    "metric_batch",
+    "model_configs",
+    "preprocess_params",
+    "preprocess_fn",
+    "train_max_n",
+    "train_min_n",
+    "train_metric_timestamp_max_days_ago",
+    "train_exclude_metrics",
+    "train_sql",
+    "grain",
+    "timezone",
+    "completeness_delay",
+)
+
+# A count that must not be above another.
+_NOT_ABOVE = (
+    ("train_min_n", "train_max_n"),
+    ("alert_recent_n", "alert_max_n"),
+    ("change_detect_last_n", "change_max_n"),
+    ("llmalert_recent_n", "llmalert_prompt_max_n"),
+)
+
+
+class BatchSpec(
+    keys.Prometheus,
+    keys.Cleanup,
+    keys.Reports,
+    keys.LanguageModelAlerts,
+    keys.Change,
+    keys.ThresholdAlerts,
+    keys.Delivery,
+    keys.Alerts,
+    keys.Score,
+    keys.Train,
+    keys.Storage,
+    keys.Schedule,
+    keys.Ingest,
+    keys.Identity,
+):
+    """
+    One batch: every key with its value, immutable.
+
+    Attributes are named like the keys of the YAML. Dates are aware UTC, durations ``timedelta``, lists
+    tuples. A wrong value raises pydantic's ``ValidationError``; :func:`check` gives sentences.
+    """
+
+    model_config = ConfigDict(title="Anomstack batch", defer_build=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _other_spellings(cls, values: object) -> object:
+        if not isinstance(values, dict):
+            return values
+        given = {key: values[other] for other, key in SPELLINGS.items() if values.get(other) is not None}
+        return {
+            **given,
+            **{key: value for key, value in values.items() if key not in given or value is not None},
+        }
+
+    @field_validator("metric_batch")
+    @classmethod
+    def _has_a_name(cls, name: str) -> str:
+        if not name.strip():
+            raise ValueError("is empty; give the batch a name")
+        return name
+
+    @field_validator("start_date", "history_start")
+    @classmethod
+    def _in_utc(cls, moment: datetime | None, info: ValidationInfo) -> datetime | None:
+        # A wrong timezone is missing from the data and reported on its own.
+        return moment and as_utc(moment, info.data.get("timezone", "UTC"))
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> BatchSpec:
+        problems = list(self._conflicts())
+        if problems:
+            raise CrossCheckError(problems)
+        return self
+
+    def _conflicts(self) -> Iterator[Problem]:
+        yield from self._spelling_conflicts()
+        if not (self.disable_ingest or self.disable_batch):
+            if self.ingest_sql and self.ingest_fn:
+                yield Problem(
+                    ("ingest_fn",),
+                    "ingest_sql and ingest_fn are both given; keep one of them",
+                    ("ingest_sql",),
+                )
+            elif not self.ingest_sql and not self.ingest_fn:
+                yield Problem((), "has neither ingest_sql nor ingest_fn; give one, or set disable_ingest: true")
+        for smaller, larger in _NOT_ABOVE:
+            least, most = getattr(self, smaller), getattr(self, larger)
+            if least > most:
+                yield Problem((smaller,), f"{smaller} ({least}) is above {larger} ({most})", (larger,))
+        tags = [model.model_tag for model in self.model_configs]
+        for position, tag in enumerate(tags):
+            if tag in tags[:position]:
+                message = f"'{tag}' is the tag of an earlier detector too; give each its own"
+                yield Problem(("model_configs", position, "model_tag"), message)
+        if not self.history_chunk:
+            yield Problem(("history_chunk",), "expected more than 0, such as 30d")
+        if self.catchup and not self.start_date:
+            yield Problem(("catchup",), "needs a start_date to catch up from")
+
+    def _spelling_conflicts(self) -> Iterator[Problem]:
+        for other, key in SPELLINGS.items():
+            first, second = getattr(self, key), getattr(self, other)
+            if other == "schedule" and second is not None:
+                same = cron_expression(first) == cron_expression(second)
+            else:
+                same = second is None or first == second
+            if not same:
+                message = f"{other} and {key} are one setting and say different things; keep one of them"
+                yield Problem((other,), message, (key,))
+
+    @property
+    def cron(self) -> str:
+        """The schedule as a cron of five fields, presets written out."""
+        return cron_expression(self.ingest_cron_schedule)
+
+    def cautions(self) -> list[tuple[str, str]]:
+        """Return (key, sentence) for what is accepted but probably not what was meant."""
+        found = []
+        for key in sorted(self.model_fields_set):
+            if key.endswith("_cron_schedule") and (warning := step_warning(getattr(self, key))):
+                written = "schedule" if key == "ingest_cron_schedule" and self.schedule else key
+                found.append((written, warning))
+        if not self.disable_tholdalert and not self.tholdalert_thresholds:
+            found.append(("disable_tholdalert", "threshold alerts are on, but tholdalert_thresholds names no metric"))
+        return found
+
+    def config_facts(self) -> dict[str, Any]:
+        """Return the keys that determine a model, as plain JSON values."""
+        facts: dict[str, Any] = self.model_dump(mode="json", include=set(_MODEL_KEYS))
+        return {**facts, "completeness_delay": self.completeness_delay.total_seconds()}
+
+    def config_hash(self) -> str:
+        """Return 12 hexadecimal digits that change when, and only when, :meth:`config_facts` changes."""
+        text = json.dumps(self.config_facts(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def check(values: Mapping[str, Any]) -> tuple[BatchSpec | None, list[Problem]]:
+    """Return the spec of ``values``, or None and every mistake in them."""
+    try:
+        return BatchSpec.model_validate(dict(values)), []
+    except ValidationError as error:
+        # A wrong value under another spelling was read under the key's own name too; it is one mistake.
+        return None, [
+            problem
+            for problem in explain(error, BatchSpec)
+            if not problem.path or problem.path[0] not in SPELLINGS.values() or problem.path[0] in values
+        ]
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """Return the types that a value may have: those of a union, of Annotated, of a Literal."""
+    if get_origin(annotation) is Literal:
+        return {type(choice) for choice in get_args(annotation)}
+    if get_origin(annotation) is Annotated:
+        return _types_in(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return set().union(*(_types_in(choice) for choice in get_args(annotation)))
+    return {annotation}
+
+
+# Keys whose value is text, a date or a duration: taken as written, so that ``metric_batch: 007`` stays "007".
+TEXT_KEYS = frozenset(
+    key
+    for key, info in BatchSpec.model_fields.items()
+    if _types_in(info.annotation) <= {str, datetime, timedelta, NoneType}
+)
+# Keys whose value is a list of text.
+LIST_KEYS = frozenset(key for key, info in BatchSpec.model_fields.items() if info.annotation == tuple[str, ...])

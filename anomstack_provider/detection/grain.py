@@ -1,0 +1,117 @@
+"""The length of a metric's buckets: read from the config, or inferred from its timestamps; and where a bucket ends."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomstack_provider.detection.series import Times
+
+_PATTERN = re.compile(r"(\d*)\s*(min|h|d|w|mo)")
+_SECONDS = {"min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+# What metrics are counted by in practice; a month is told by its length, 28 to 31 days.
+_CANDIDATES = [(n, "min") for n in (1, 2, 3, 5, 10, 15, 20, 30)] + [(n, "h") for n in (1, 2, 3, 4, 6, 8, 12)]
+_CANDIDATES += [(1, "d"), (1, "w")]
+# So many of the newest steps decide: enough for a gap or two not to count, few enough to follow a change of schedule.
+_STEPS = 21
+
+
+@dataclass(frozen=True)
+class Grain:
+    """``count`` units of ``min``, ``h``, ``d``, ``w`` or ``mo``; ``instant`` for readings closed when taken."""
+
+    count: int
+    unit: str
+
+    def __str__(self) -> str:
+        return "instant" if self.unit == "instant" else f"{self.count}{self.unit}"
+
+    @property
+    def nominal(self) -> np.timedelta64:
+        """Usual length of a bucket; zero for ``instant``, 30 days for a month."""
+        if self.unit == "instant":
+            return np.timedelta64(0, "us")
+        seconds = 30 * 86_400 if self.unit == "mo" else _SECONDS[self.unit]
+        return np.timedelta64(self.count * seconds * 1_000_000, "us")
+
+    def ends(self, starts: Times, timezone: str) -> Times:
+        """
+        Return where the buckets that begin at ``starts`` end, both UTC.
+
+        Days, weeks and months follow the calendar of ``timezone``, so a day has 23 or 25 hours when the clocks change.
+        """
+        if self.unit in ("instant", "min", "h"):
+            return starts + self.nominal
+        local = to_local(starts, timezone)
+        if self.unit == "mo":
+            months = local.astype("datetime64[M]")
+            ended = (months + self.count).astype("datetime64[us]") + (local - months.astype("datetime64[us]"))
+        else:
+            ended = local + self.nominal
+        return to_utc(ended, timezone)
+
+
+INSTANT = Grain(0, "instant")
+
+
+def parse(text: str) -> Grain:
+    """Read ``15min``, ``1h``, ``d``, ``1w``, ``1mo`` or ``instant``; raises ``ValueError`` for anything else."""
+    if text == "instant":
+        return INSTANT
+    match = _PATTERN.fullmatch(text.strip())
+    if not match or match[1] == "0":
+        raise ValueError(f"grain {text!r} is not a count and one of min, h, d, w, mo, nor 'instant'")
+    return Grain(int(match[1] or 1), match[2])
+
+
+def infer(times: Times, timezone: str) -> Grain:
+    """
+    Return the grain that the newest of these timestamps keep, or ``INSTANT`` where they keep none.
+
+    A metric has a grain when its median step is a usual bucket length and its timestamps lie on that grid; readings
+    taken at odd moments (a job that stores "now") have none. Fewer than three points tell nothing: ``INSTANT``.
+    """
+    recent = times[-(_STEPS + 1) :]
+    if len(recent) < 3:
+        return INSTANT
+    local = to_local(recent, timezone)
+    step = float(np.median(np.diff(local).astype(np.int64))) / 1e6
+    for count, unit in _CANDIDATES:
+        length = count * _SECONDS[unit]
+        if step == length and _aligned(local, length):
+            return Grain(count, unit)
+    if 28 * 86_400 <= step <= 31 * 86_400 and np.all(local == local.astype("datetime64[M]").astype("datetime64[us]")):
+        return Grain(1, "mo")
+    return INSTANT
+
+
+def _aligned(local: Times, seconds: int) -> bool:
+    """Whether all times lie on the grid of that length within the day (from a day on: on midnights)."""
+    grid = min(seconds, 86_400) * 1_000_000
+    return bool(np.all(local.astype(np.int64) % grid == 0))
+
+
+def to_local(times: Times, timezone: str) -> Times:
+    """Return the wall-clock times of ``timezone`` for UTC times."""
+    if timezone == "UTC":
+        return times
+    import pandas as pd
+
+    return np.asarray(
+        pd.DatetimeIndex(times, tz="UTC").tz_convert(timezone).tz_localize(None).to_numpy(), "datetime64[us]"
+    )
+
+
+def to_utc(local: Times, timezone: str) -> Times:
+    """Return the UTC times of wall-clock times of ``timezone``."""
+    if timezone == "UTC":
+        return local
+    import pandas as pd
+
+    # A wall-clock time that the clocks skip ends when they jump; one that they repeat is taken the first time.
+    index = pd.DatetimeIndex(local).tz_localize(
+        timezone, nonexistent="shift_forward", ambiguous=np.ones(len(local), bool)
+    )
+    return np.asarray(index.tz_convert("UTC").tz_localize(None).to_numpy(), "datetime64[us]")

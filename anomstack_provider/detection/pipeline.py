@@ -1,0 +1,143 @@
+"""
+Train and score one metric: features, PyOD detectors, the linear score of PyOD, the baseline.
+
+``fit`` sees training points only; ``score`` sees a fitted metric, the series and which of its buckets to score, and
+uses no point after the bucket it scores.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomstack_provider.detection import baseline, detectors, features
+from anomstack_provider.detection.baseline import Baseline
+from anomstack_provider.detection.grain import Grain
+from anomstack_provider.detection.series import Floats, Series
+
+# Part of a model's identity beside its config: raise it when the code here would fit or score differently.
+RECIPE_VERSION = 1
+
+_COMBINE: dict[str, Callable[[Floats], Floats]] = {
+    "mean": lambda scores: scores.sum(axis=0) / len(scores),
+    "min": lambda scores: scores.min(axis=0),
+    "max": lambda scores: scores.max(axis=0),
+}
+
+
+class ModelConfig(Protocol):
+    """One entry of ``model_configs``."""
+
+    @property
+    def model_name(self) -> str: ...
+    @property
+    def model_params(self) -> dict[str, Any]: ...
+
+
+class CannotFit(Exception):
+    """No model of a metric could be fitted; the message says why."""
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A fitted PyOD detector and the range of its training scores, which PyOD's linear conversion maps to [0, 1]."""
+
+    name: str
+    detector: Any
+    low: float
+    high: float
+
+    def score(self, rows: Floats) -> Floats:
+        """Return scores in [0, 1] for feature rows of shape (n, width); NaN where the detector gave no finite one."""
+        if self.name in detectors.ROW_INDEPENDENT:
+            raw = np.asarray(self.detector.decision_function(rows), np.float64)
+        else:
+            one_by_one = [self.detector.decision_function(rows[i : i + 1]) for i in range(len(rows))]
+            raw = np.concatenate(one_by_one).astype(np.float64) if one_by_one else np.empty(0)
+        span = self.high - self.low
+        scaled: Floats = np.clip((raw - self.low) / (span if span > 0 else 1.0), 0.0, 1.0)
+        return scaled
+
+
+@dataclass(frozen=True)
+class FittedMetric:
+    """All that scoring a bucket of one metric needs; a pure function of training points, config and code."""
+
+    models: tuple[FittedModel, ...]
+    grain: Grain
+    baseline: Baseline
+    points: int
+
+
+@dataclass(frozen=True)
+class Scores:
+    """
+    Scores of some buckets of one metric.
+
+    :param index: positions of the buckets in the series, shape (n,).
+    :param score: in [0, 1], shape (n,); expected, lower and upper in the metric's unit.
+    """
+
+    index: NDArray[np.intp]
+    score: Floats
+    expected: Floats
+    lower: Floats
+    upper: Floats
+
+
+def fit(
+    training: Series, grain: Grain, recipe: features.Recipe, configs: Sequence[ModelConfig], timezone: str
+) -> FittedMetric:
+    """
+    Fit every model of ``configs`` to the training points of one metric.
+
+    :raises CannotFit: naming each model and why it could not be fitted.
+    :raises detectors.UnknownDetector: a config names a class that PyOD does not have.
+    """
+    rows = features.lag_matrix(training.values, recipe)
+    if len(rows) == 0:
+        raise CannotFit(f"{len(training)} points leave no complete row of {features.reach(recipe) + 1} points")
+    models, reasons = [], []
+    for config in configs:
+        detector = detectors.build(config.model_name, config.model_params)
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")  # a flat or huge series makes detectors warn; the check below decides
+                detector.fit(rows)
+        except Exception as error:  # any detector may raise anything: it is reported, its neighbours go on
+            reasons.append(f"{config.model_name}: {type(error).__name__}: {error}")
+            continue
+        scores = np.asarray(detector.decision_scores_, np.float64)
+        if not np.isfinite(scores).all():
+            reasons.append(f"{config.model_name}: its scores of the training points are not finite")
+            continue
+        models.append(FittedModel(config.model_name, detector, float(scores.min()), float(scores.max())))
+    if not models:
+        raise CannotFit("; ".join(reasons))
+    return FittedMetric(tuple(models), grain, baseline.fit(training, grain, timezone), len(training))
+
+
+def score(
+    fitted: FittedMetric, series: Series, wanted: NDArray[np.intp], recipe: features.Recipe, combine: str
+) -> Scores:
+    """
+    Score the buckets at the positions ``wanted``; those without enough earlier points are left out.
+
+    :param combine: how the models' scores become one: ``mean``, ``min`` or ``max``.
+    """
+    reach = features.reach(recipe)
+    index = wanted[wanted >= reach]
+    rows = features.lag_matrix(series.values, recipe)[index - reach] if len(index) else np.empty((0, 1))
+    if len(index) == 0:
+        none = np.empty(0)
+        return Scores(index, none, none, none, none)
+    with np.errstate(all="ignore"):
+        combined = _COMBINE[combine](np.stack([model.score(rows) for model in fitted.models]))
+    finite = np.isfinite(combined)
+    index, combined = index[finite], combined[finite]
+    return Scores(index, combined, *fitted.baseline.expect(series.times[index]))

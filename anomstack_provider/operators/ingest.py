@@ -1,0 +1,73 @@
+"""Ingest the metrics of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from anomstack_provider.operators.base import AnomstackOperator, StepSummary
+from anomstack_provider.wiring.templates import template_context
+
+if TYPE_CHECKING:
+    import jinja2
+    import pandas as pd
+    from airflow.sdk import Context
+
+    from anomstack_provider.runtime.window import RunWindow
+
+
+class AnomstackIngestOperator(AnomstackOperator):
+    """
+    Run a batch's query or function for the run's window and store the rows, in the place of those with the same keys.
+
+    The query is a template over Airflow's context, the batch's keys and the window (``data_interval_start``,
+    ``data_interval_end``, ``as_of``; UTC). Rows that cannot be stored are refused by name, the others are stored, and
+    the task fails at the end.
+
+    :param sql: the query, so that the UI shows it rendered; the batch's ``ingest_sql`` if None.
+    """
+
+    template_fields: Sequence[str] = (*AnomstackOperator.template_fields, "sql")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql"}
+
+    def __init__(self, *, sql: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql if sql is not None else (self.config or {}).get("ingest_sql")
+
+    def get_template_env(self, dag: Any = None) -> jinja2.Environment:
+        """Return the DAG's template environment, which also finds includes below the metrics folder."""
+        env = super().get_template_env(dag)
+        if self.metrics_dir:
+            import jinja2
+
+            own = jinja2.FileSystemLoader(self.metrics_dir)
+            env.loader = jinja2.ChoiceLoader([own, env.loader] if env.loader else [own])
+        return env
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render the query for the run's own window."""
+        self._template = self.sql if self.sql is not None else self.spec.ingest_sql
+        self.sql = self._template
+        extended: Any = template_context(self.spec, self.window(context), context)
+        super().render_template_fields(extended, jinja_env)
+
+    def execute(self, context: Context) -> StepSummary:
+        """Ingest the run's window, and what is missing before it if the batch has a ``history_start``."""
+        from anomstack_provider.steps.ingest import ingest
+        from anomstack_provider.wiring.batches import open_stores
+
+        store = open_stores(self.spec).metrics
+        store.ensure_table()
+        result = ingest(self.spec, self.window(context), store, lambda window: self._fetch(window, context))
+        return self.finish(context, result)
+
+    def _fetch(self, window: RunWindow, context: Context) -> pd.DataFrame:
+        from anomstack_provider.wiring.fetch import fetch_function, fetch_query
+
+        names = template_context(self.spec, window, context)
+        env = self.get_template_env()
+        if self.spec.ingest_fn is not None:
+            text = self.render_template(self.spec.ingest_fn, names, env)  # type: ignore[arg-type]
+            return fetch_function(self.spec, text, names)
+        template = getattr(self, "_template", None) or self.sql
+        return fetch_query(self.spec, self.render_template(template, names, env))  # type: ignore[arg-type]

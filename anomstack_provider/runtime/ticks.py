@@ -1,0 +1,41 @@
+"""Ticks of a cron expression in a time zone, as UTC datetimes. Plain Python: no Airflow, no wall clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+_INSTANT = timedelta(microseconds=1)
+
+
+@lru_cache(maxsize=16_384)
+def last_tick(cron: str, timezone: str, before: datetime) -> datetime:
+    """Return the newest tick strictly before an aware time."""
+    from croniter import croniter
+
+    # croniter works to the second: from inside a second, its own tick is an earlier one.
+    whole = before.replace(microsecond=0)
+    start = whole if whole == before else whole + timedelta(seconds=1)
+    found: datetime = croniter(cron, start.astimezone(ZoneInfo(timezone))).get_prev(datetime)
+    return found.astimezone(UTC)
+
+
+def tick_at_or_before(cron: str, timezone: str, at: datetime) -> datetime:
+    """Return the newest tick not after an aware time."""
+    return last_tick(cron, timezone, at + _INSTANT)
+
+
+def ticks_within(cron: str, timezone: str, start: datetime, end: datetime) -> Iterator[datetime]:
+    """Yield the ticks of the half-open window ``[start, end)``, newest first."""
+    tick = last_tick(cron, timezone, end)
+    while tick >= start:
+        yield tick
+        tick = last_tick(cron, timezone, tick)
+
+
+def last_interval(cron: str, timezone: str, at: datetime) -> tuple[datetime, datetime]:
+    """Return start and end of the newest interval between two ticks that is complete at an aware time."""
+    end = tick_at_or_before(cron, timezone, at)
+    return last_tick(cron, timezone, end), end

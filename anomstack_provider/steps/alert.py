@@ -1,0 +1,210 @@
+"""
+The alert step: which of the buckets that closed in the window are announced, stored as alert rows.
+
+It reads scores and decides by the rules of ``alerting``; sending is the operator's, through the delivery ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from anomstack_provider.alerting import events, rules
+from anomstack_provider.alerting.alert import Alert, event_id
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.detection import grain
+from anomstack_provider.detection.series import Floats, Times, split_columns
+from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps import score as score_step
+from anomstack_provider.steps.outcomes import StepResult
+from anomstack_provider.steps.ports import COLUMNS, MetricRows, Models
+from anomstack_provider.steps.training import freq_lengths, in_shard, stamp
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AlertResult:
+    """Alerts of the window, oldest first, and what became of each metric."""
+
+    alerts: tuple[Alert, ...]
+    result: StepResult
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Scores of one metric as read: times, scores, metadata; and the times of its metric rows."""
+
+    times: Times
+    scores: Floats
+    metadata: NDArray[Any]
+    points: Times
+
+
+def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models) -> AlertResult:
+    """
+    Decide the alerts of the window and store them.
+
+    Looked at are the buckets that closed in the window and the newest ``alert_recent_n``. Where the fold over earlier
+    buckets needs scores that no run has written yet, they are computed here, so the answer never depends on which runs
+    came before.
+    """
+    scored = _complete(spec, window, store, models)
+    alerts: list[Alert] = []
+    outcomes: dict[str, str] = {}
+    looked_at: list[tuple[str, Times]] = []
+    for name, rows in scored.items():
+        if name in spec.alert_exclude_metrics or not len(rows.times):
+            continue
+        first = _first(spec, rows, window)
+        found = _alerts(spec, name, rows, first)
+        alerts += found
+        looked_at.append((name, rows.times[first:]))
+        outcomes[name] = "alerted" if found else "evaluated"
+    alerts.sort(key=lambda a: (a.bucket, a.metric_name))
+    written = _write(store, alerts, looked_at)
+    for found_alert in alerts:
+        log.info(
+            "alert: metric %r, bucket %s: value %s, expected %s, score %s",
+            found_alert.metric_name,
+            found_alert.bucket.isoformat(),
+            found_alert.value,
+            found_alert.expected,
+            found_alert.score,
+        )
+    return AlertResult(tuple(alerts), StepResult("alert", rows=written, outcomes=outcomes))
+
+
+def _read(
+    spec: BatchSpec, window: RunWindow, store: MetricRows, newest: int, since: datetime | None
+) -> dict[str, _Scored]:
+    """Read the window's rows and the ``newest`` before it, not older than ``since``."""
+    cut = window.start - spec.completeness_delay
+    until = window.end + timedelta(microseconds=1)
+    frame = store.read(["metric", "score"], since=since, until=until, newest=newest, cut=cut)
+    is_score = frame["metric_type"].to_numpy() == "score"
+    points = {name: times for name, (times,) in split_columns(frame[~is_score]).items()}
+    return {
+        name: _Scored(times, scores.astype(np.float64), metadata, points.get(name, times))
+        for name, (times, scores, metadata) in split_columns(frame[is_score], "metric_value", "metadata").items()
+    }
+
+
+def _complete(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models) -> dict[str, _Scored]:
+    """
+    Return each metric's scores with enough earlier ones for an exact fold.
+
+    One read is enough where a quiet gap lies within the look-back that the score step fills. For metrics where it
+    does not (a long anomaly, a young series), earlier scores are filled in and read, four times as many each time.
+    """
+    back = score_step.look_back(spec)
+    filled_since: datetime | None = window.end - timedelta(days=spec.score_metric_timestamp_max_days_ago)
+    days = max(spec.alert_metric_timestamp_max_days_ago, spec.score_metric_timestamp_max_days_ago)
+    complete = _read(spec, window, store, back, window.end - timedelta(days=days))
+    while unsettled := {n for n, rows in complete.items() if not _settled(spec, rows, window, back, filled_since)}:
+        back, filled_since = back * 4, None
+        for shard in range(spec.shards):
+            if mine := {name for name in unsettled if in_shard(name, shard, spec.shards)}:
+                within: Any = {"shard": shard, "shards": spec.shards, "metrics": mine, "rescore": False}
+                score_step.fill(spec, window, store, models, back=back, since=None, **within)
+        again = _read(spec, window, store, back, None)
+        complete.update({name: again[name] for name in unsettled})
+    return complete
+
+
+def _settled(spec: BatchSpec, rows: _Scored, window: RunWindow, back: int, filled_since: datetime | None) -> bool:
+    """
+    Whether the buckets to look at can be judged from these rows: a quiet gap lies before them, within what is filled.
+
+    :param filled_since: the ``back`` buckets before the window that are not older have scores if they can have; None:
+        all.
+    """
+    first = _first(spec, rows, window)
+    if first == len(rows.times):
+        return True
+    cut = window.start - spec.completeness_delay
+    before = rows.points[: np.searchsorted(rows.points, stamp(cut))]
+    if filled_since is None and len(before) < back:
+        return True  # the series begins within what is filled
+    if spec.preprocess_params.freq is not None:
+        oldest = stamp(cut - back * freq_lengths(spec)[0])
+    else:
+        oldest = before[max(len(before) - back, 0)] if len(before) else stamp(cut)
+    if filled_since is not None:
+        oldest = max(oldest, stamp(filled_since))
+    lead = int(np.searchsorted(rows.times, oldest))
+    fired = rules.fires(rules.smooth(rows.scores[lead:], spec.alert_smooth_n), spec.alert_threshold)
+    known = spec.alert_smooth_n  # the first ones have no complete window of their own
+    return events.quiet_start(fired[known:], first - lead - known, spec.alert_snooze_n) is not None
+
+
+def _first(spec: BatchSpec, rows: _Scored, window: RunWindow) -> int:
+    """Return the position of the first bucket to look at: closed in the window, or among the newest ones."""
+    if not len(rows.times):
+        return 0
+    found = grain.parse(json.loads(rows.metadata[-1])["grain"])
+    closed_before = found.ends(rows.times, spec.timezone) <= stamp(window.start - spec.completeness_delay)
+    return min(int(closed_before.sum()), max(len(rows.times) - spec.alert_recent_n, 0))
+
+
+def _alerts(spec: BatchSpec, name: str, rows: _Scored, first: int) -> list[Alert]:
+    smoothed = rules.smooth(rows.scores, spec.alert_smooth_n)
+    fired = rules.fires(smoothed, spec.alert_threshold)
+    start = events.quiet_start(fired, first, spec.alert_snooze_n) or 0
+    announced = (start + np.flatnonzero(events.announce(fired[start:], spec.alert_snooze_n))).tolist()
+    return [_alert(spec, name, rows, smoothed, i) for i in announced if i >= first]
+
+
+def _alert(spec: BatchSpec, name: str, rows: _Scored, smoothed: Floats, i: int) -> Alert:
+    facts = json.loads(rows.metadata[i])
+    bucket = rows.times[i].astype("datetime64[us]").item().replace(tzinfo=UTC)
+    value, expected = facts["value"], facts["expected"]
+    lower = -np.inf if facts["lower"] is None else facts["lower"]
+    upper = np.inf if facts["upper"] is None else facts["upper"]
+    direction = "up" if value >= expected else "down"
+    return Alert(
+        event_id=event_id(spec.metric_batch, name, "anomaly", direction, bucket),
+        metric_batch=spec.metric_batch,
+        metric_name=name,
+        kind="anomaly",
+        transition="opened",
+        direction=direction,
+        bucket=bucket,
+        grain=facts["grain"],
+        value=value,
+        expected=expected,
+        lower=facts["lower"],
+        upper=facts["upper"],
+        score=float(smoothed[i]),
+        threshold=spec.alert_threshold,
+        severity=rules.severity(value, expected, lower, upper),
+        tags=tuple(sorted((str(k), str(v)) for k, v in spec.metric_tags.get(name, {}).items())),
+    )
+
+
+def _write(store: MetricRows, alerts: list[Alert], looked_at: list[tuple[str, Times]]) -> int:
+    """Replace the alert rows of the buckets that were looked at: what no longer fires loses its row."""
+    if not looked_at:
+        return 0
+    rows = pd.DataFrame([_row(a) for a in alerts], columns=COLUMNS)
+    rows["metric_timestamp"] = rows["metric_timestamp"].astype("datetime64[us]")
+    clear = pd.DataFrame(
+        {
+            "metric_name": np.concatenate([np.full(len(times), name, object) for name, times in looked_at]),
+            "metric_type": "alert",
+            "metric_timestamp": np.concatenate([times for _, times in looked_at]),
+        }
+    )
+    return store.replace(rows, clear=clear)
+
+
+def _row(found: Alert) -> tuple[Any, ...]:
+    bucket = found.bucket.astimezone(UTC).replace(tzinfo=None)
+    return found.metric_name, "alert", np.datetime64(bucket, "us"), 1.0, found.to_json()

@@ -1,0 +1,115 @@
+"""
+Preview: the alerts that a config would have sent, from the same score and alert steps that a DAG runs.
+
+Nothing is written and nothing sent. The whole period is one window: each bucket is scored by the model of its own train
+tick and each alert is decided by a fold over the buckets before it, exactly as by the runs of the single intervals.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from anomstack_provider.alerting.alert import Alert
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps.alert import alert
+from anomstack_provider.steps.ingest import Fetch, ingest
+from anomstack_provider.steps.outcomes import StepResult
+from anomstack_provider.steps.overlay import MemoryRows, NoModels, Overlay
+from anomstack_provider.steps.ports import MetricRows
+from anomstack_provider.steps.score import score
+
+
+@dataclass(frozen=True)
+class Preview:
+    """
+    What a config would have done in a period.
+
+    :param alerts: oldest first.
+    :param scores: every bucket of the period: metric_name, metric_timestamp (naive UTC), value, score (NaN if it was
+        not evaluated), alerted (0 or 1).
+    :param result: what became of each metric in the score step.
+    :param rows: the stored metrics with the preview's scores and alerts beside them, in memory.
+    """
+
+    window: RunWindow
+    alerts: tuple[Alert, ...]
+    scores: pd.DataFrame
+    result: StepResult
+    rows: MetricRows
+
+    def outcomes(self) -> dict[str, Any]:
+        """Return JSON values: per outcome the number of metrics, and by name why metrics were not evaluated."""
+        return {"counts": self.result.counts(), "not_evaluated": self.result.summary()["not_evaluated"]}
+
+
+def preview(spec: BatchSpec, window: RunWindow, table: MetricRows) -> Preview:
+    """Replay a period over the stored metrics."""
+    rows = Overlay(table)
+    models = NoModels()
+    scored = score(spec, window, rows, models)
+    alerted = alert(spec, window, rows, models)
+    return Preview(window, alerted.alerts, _scores(spec, window, rows, alerted.alerts), scored, rows)
+
+
+def fetch_history(spec: BatchSpec, window: RunWindow, fetch: Fetch) -> tuple[MemoryRows, StepResult]:
+    """Ingest a period into memory, for a preview of a batch whose metrics are not stored yet."""
+    rows = MemoryRows()
+    return rows, ingest(spec, window, rows, fetch)
+
+
+def _scores(spec: BatchSpec, window: RunWindow, rows: Overlay, alerts: tuple[Alert, ...]) -> pd.DataFrame:
+    """Return every bucket of the period with its score; of a resampled batch the buckets that have one."""
+    scored = rows.read(["score"], since=None, until=window.end)
+    scored["value"] = [json.loads(text)["value"] for text in scored["metadata"]]
+    columns = ["metric_name", "metric_timestamp", "value"]
+    table = scored[columns].assign(score=scored["metric_value"])
+    if spec.preprocess_params.freq is None:
+        metrics = rows.read(["metric"], since=window.start, until=window.end).rename(columns={"metric_value": "value"})
+        table = metrics[columns].merge(table.drop(columns="value"), on=columns[:2], how="outer")
+        values = scored.set_index(columns[:2])["value"]
+        index = pd.MultiIndex.from_frame(table[columns[:2]])
+        table["value"] = table["value"].fillna(pd.Series(values.reindex(index).to_numpy(), index=table.index))
+    fired = {(a.metric_name, a.bucket.astimezone(UTC).replace(tzinfo=None)) for a in alerts}
+    keys = zip(table["metric_name"], table["metric_timestamp"].dt.to_pydatetime(), strict=True)
+    table["alerted"] = [int(key in fired) for key in keys]
+    return table.sort_values(columns[:2], ignore_index=True)
+
+
+def by_week(alerts: tuple[Alert, ...]) -> dict[tuple[str, str], int]:
+    """Return the number of alerts per metric and ISO week (``2013-W06``), the weeks those of the buckets in UTC."""
+    counts: dict[tuple[str, str], int] = {}
+    for found in alerts:
+        year, week, _ = found.bucket.isocalendar()
+        key = (found.metric_name, f"{year}-W{week:02d}")
+        counts[key] = counts.get(key, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def to_json(found: Alert) -> dict[str, Any]:
+    """Return an alert as ``preview --output json`` lists it; times in UTC."""
+    return {
+        "metric_batch": found.metric_batch,
+        "metric_name": found.metric_name,
+        "metric_timestamp": utc_text(found.bucket),
+        "kind": found.kind,
+        "transition": found.transition,
+        "direction": found.direction,
+        "value": found.value,
+        "expected": found.expected,
+        "lower": found.lower,
+        "upper": found.upper,
+        "score": found.score,
+        "severity": found.severity,
+        "event_id": found.event_id,
+    }
+
+
+def utc_text(moment: datetime) -> str:
+    """Return a time as ISO 8601 in UTC, ending in ``Z``."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

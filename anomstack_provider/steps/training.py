@@ -1,0 +1,119 @@
+"""
+The training points of a moment, and the models of a batch as of a moment.
+
+The model of a tick is a pure function: the points that were closed before it, the config and the code. Whoever needs
+it, the train step ahead of time or the score step that finds none stored, comes here and gets the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.detection import features, grain, pipeline
+from anomstack_provider.detection.series import Series, split
+from anomstack_provider.steps.ports import MetricRows
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Fitted metrics as of one moment, and what became of every metric that had points."""
+
+    models: Mapping[str, pipeline.FittedMetric]
+    outcomes: Mapping[str, str]
+
+
+def stamp(moment: datetime) -> np.datetime64:
+    """Return an aware datetime as ``datetime64[us]`` in UTC."""
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def in_shard(metric_name: str, shard: int, shards: int) -> bool:
+    """Whether a metric belongs to that shard; stable between processes, machines and Python versions."""
+    return shards == 1 or zlib.crc32(metric_name.encode()) % shards == shard
+
+
+def select(series: Mapping[str, Series], excluded: Iterable[str], shard: int = 0, shards: int = 1) -> dict[str, Series]:
+    """Return the series of a shard without the excluded metrics."""
+    left_out = set(excluded)
+    return {n: s for n, s in series.items() if n not in left_out and in_shard(n, shard, shards)}
+
+
+def read_series(spec: BatchSpec, store: MetricRows, **limits: Any) -> dict[str, Series]:
+    """Read metric rows and return them as series, resampled to the batch's ``freq`` if it has one."""
+    return prepare(spec, split(store.read(["metric"], **limits)))
+
+
+def prepare(spec: BatchSpec, series: Mapping[str, Series]) -> dict[str, Series]:
+    """Resample series to the batch's ``freq``, or return them as they are."""
+    recipe = spec.preprocess_params
+    if recipe.freq is None:
+        return dict(series)
+    return {n: features.resample(s, recipe.freq, recipe.freq_agg, spec.timezone) for n, s in series.items()}
+
+
+def freq_lengths(spec: BatchSpec) -> tuple[timedelta, timedelta]:
+    """Return the least and the greatest length of a ``freq`` bucket, a month 28 and 31 days; zero without one."""
+    if spec.preprocess_params.freq is None:
+        return timedelta(0), timedelta(0)
+    import pandas as pd
+
+    lengths = pd.date_range("2024-01-01", periods=61, freq=spec.preprocess_params.freq).to_series().diff().dropna()
+    return lengths.min().to_pytimedelta(), lengths.max().to_pytimedelta()
+
+
+def training_limits(spec: BatchSpec, first: datetime, last: datetime) -> dict[str, Any]:
+    """Return the limits of one read that holds the training points of every moment from ``first`` to ``last``."""
+    since = first - timedelta(days=spec.train_metric_timestamp_max_days_ago) - 2 * freq_lengths(spec)[1]
+    newest = None if spec.preprocess_params.freq else spec.train_max_n
+    return {"since": since, "until": last, "newest": newest, "cut": first}
+
+
+def training_points(spec: BatchSpec, series: Series, moment: datetime) -> tuple[Series, grain.Grain]:
+    """Return the points of one metric that a model as of ``moment`` is trained on, and the metric's grain by then."""
+    stop = series.before(stamp(moment))
+    oldest = series.before(stamp(moment - timedelta(days=spec.train_metric_timestamp_max_days_ago)))
+    known = series.slice(max(oldest, stop - spec.train_max_n), stop)
+    found = metric_grain(spec, known)
+    closed = found.ends(known.times, spec.timezone) <= stamp(moment - spec.completeness_delay)
+    return Series(known.times[closed], known.values[closed]), found
+
+
+def metric_grain(spec: BatchSpec, series: Series) -> grain.Grain:
+    """Return the configured grain, or the one that these points keep."""
+    return grain.parse(spec.grain) if spec.grain else grain.infer(series.times, spec.timezone)
+
+
+def train_metric(spec: BatchSpec, name: str, series: Series, moment: datetime) -> pipeline.FittedMetric | str:
+    """Return the metric's model as of ``moment``, or the outcome in words where there is none."""
+    points, found = training_points(spec, series, moment)
+    if len(points) < spec.train_min_n:
+        return f"learning {len(points)}/{spec.train_min_n}"
+    try:
+        return pipeline.fit(points, found, spec.preprocess_params, spec.model_configs, spec.timezone)
+    except Exception as error:  # one metric never stops its neighbours; the outcome carries the reason
+        log.exception("metric %r: training as of %s failed", name, moment)
+        return f"failed: {type(error).__name__}: {error}"
+
+
+def train_batch(spec: BatchSpec, series: Mapping[str, Series], moment: datetime) -> Trained:
+    """Train every metric of ``series`` as of ``moment``."""
+    models: dict[str, pipeline.FittedMetric] = {}
+    outcomes: dict[str, str] = {}
+    for name, points in series.items():
+        fitted = train_metric(spec, name, points, moment)
+        if isinstance(fitted, str):
+            outcomes[name] = fitted
+        else:
+            models[name] = fitted
+            outcomes[name] = "trained"
+    return Trained(models, outcomes)

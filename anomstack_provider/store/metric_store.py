@@ -1,0 +1,178 @@
+"""
+The metrics table, for one batch: reads of key ranges and replacement by key, in a constant number of statements.
+
+Every call opens a connection, works and closes it again, because DuckDB's file admits one process at a time. What
+an engine does differently is in ``dialects``; what a row must be is in ``rows``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from anomstack_provider.store.dialects import store_dialect
+from anomstack_provider.store.errors import TableMissing
+from anomstack_provider.store.rows import checked_keys, checked_rows, empty_frame, read_frame
+from anomstack_provider.store.session import LOCK_WAIT, Session, Value, split
+from anomstack_provider.store.statements import template
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+
+class MetricStore:
+    """
+    The rows of one ``metric_batch`` in one table.
+
+    Times given are aware; times in frames are naive ``datetime64[us]`` in UTC. No constraint is expected of a table
+    that someone else made, and its time column may be with or without a zone, or ISO 8601 text.
+
+    :param hook: any SQL hook whose engine is in ``dialects``.
+    :param table: the table's key, ``metrics`` or ``schema.metrics``.
+    :param lock_wait: seconds to wait for a database that others have locked, then :class:`StoreBusy`.
+    """
+
+    def __init__(
+        self, hook: DbApiHook, table: str, metric_batch: str, *, lock_wait: float = LOCK_WAIT
+    ) -> None:
+        split(table)
+        self.table = table
+        self.metric_batch = metric_batch
+        self._hook = hook
+        self._dialect = store_dialect(hook)
+        self._wait = lock_wait
+        self._known_time_column: str | None = None
+
+    def ensure_table(self) -> None:
+        """Create the table, and the schema its key names, unless it is there; nothing is asked of one that is."""
+
+        def create(session: Session) -> None:
+            session.lock()
+            session.ensure_schema()
+            session.execute(template("create_metrics", *(["unique"] if self._dialect.key_is_unique else [])))
+
+        try:
+            self._dialect.run(self._hook, self.table, self._time_column, write=False, wait=self._wait)
+        except TableMissing:
+            self._dialect.run(self._hook, self.table, create, write=True, wait=self._wait)
+
+    def read(
+        self,
+        metric_types: Sequence[str],
+        *,
+        since: datetime | None,
+        until: datetime,
+        newest: int | None = None,
+        cut: datetime | None = None,
+        metrics: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """
+        Return the batch's rows of ``metric_types`` with ``since <= metric_timestamp < until``.
+
+        With ``newest``: all rows at or after ``cut`` (default: ``until``), and before it the rows of the ``newest``
+        most recent times of each metric and type. With ``metrics``: only these, however many. The frame has
+        ``metric_name``, ``metric_type``, ``metric_timestamp`` (datetime64[us], UTC), ``metric_value`` (float64)
+        and ``metadata`` (text or None), sorted by name, type and time. Of rows with the same key in a table
+        that someone else wrote, the last one is kept. No table yet gives an empty frame.
+        """
+        if newest is not None and newest < 0:
+            raise ValueError(f"newest is {newest}, expected a number of rows")
+        if not metric_types or (metrics is not None and not len(metrics)):
+            return empty_frame()
+        types = {f"metric_type_{number}": kind for number, kind in enumerate(metric_types)}
+        values: dict[str, Value] = {"metric_batch": self.metric_batch, "until": until, **types}
+        parts = []
+        if since is not None:
+            parts.append("since")
+            values["since"] = since
+        if newest is not None:
+            parts.append("newest")
+            values.update(newest=newest, cut=until if cut is None else cut)
+        if metrics is not None:
+            parts.append("metrics")
+
+        def select(session: Session) -> pd.DataFrame:
+            if metrics is not None:
+                names = pd.DataFrame({"metric_name": pd.Series(sorted(set(metrics)), dtype=object)})
+                session.stage("anomstack_wanted", names)
+            marks = ", ".join(f"${name}" for name in types)
+            sql = template("read", *parts, time=self._time_column(session), metric_types=marks)
+            return read_frame(session.columns(sql, **values))
+
+        try:
+            return self._dialect.run(self._hook, self.table, select, write=False, wait=self._wait)
+        except TableMissing:
+            return empty_frame()
+
+    def newest_timestamp(self, metric_type: str, before: datetime) -> datetime | None:
+        """Return the batch's newest time of ``metric_type`` before ``before``, aware UTC; None if there is none."""
+
+        def select(session: Session) -> datetime | None:
+            sql = template("newest_timestamp", time=self._time_column(session))
+            rows = session.rows(sql, metric_batch=self.metric_batch, metric_type=metric_type, before=before)
+            newest = rows[0][0]
+            if isinstance(newest, str):
+                newest = datetime.fromisoformat(newest)
+            return None if newest is None else newest.replace(tzinfo=UTC)
+
+        try:
+            return self._dialect.run(self._hook, self.table, select, write=False, wait=self._wait)
+        except TableMissing:
+            return None
+
+    def replace(self, rows: pd.DataFrame, *, clear: pd.DataFrame | None = None) -> int:
+        """
+        Put ``rows`` in the place of whatever the batch has under their keys; return how many were written.
+
+        ``rows`` has the columns that :meth:`read` gives; ``clear`` has at least ``metric_name``, ``metric_type`` and
+        ``metric_timestamp``: what is stored under these keys goes as well. All in one transaction: a failure at
+        any point leaves the table as it was. Creates the table if need be. Raises :class:`RowsRefused`.
+        """
+        staged = checked_rows(rows).assign(kept=True)
+        if clear is not None and len(clear):
+            gone = checked_keys(clear, "keys to clear").assign(metric_value=0.0, metadata=None, kept=False)
+            staged = pd.concat([staged, gone.astype({"metadata": object})], ignore_index=True)
+        if not len(staged):
+            return 0
+        first, last = (_aware(staged["metric_timestamp"].agg(edge)) for edge in ("min", "max"))
+
+        def write(session: Session) -> int:
+            session.lock()
+            time = self._time_column(session)
+            session.stage("anomstack_staged", staged)
+            session.execute(
+                template("delete_staged", time=time), metric_batch=self.metric_batch, first=first, last=last
+            )
+            session.execute(template("insert_staged"), metric_batch=self.metric_batch)
+            return len(rows)
+
+        try:
+            return self._dialect.run(self._hook, self.table, write, write=True, wait=self._wait)
+        except TableMissing:
+            self.ensure_table()
+            return self._dialect.run(self._hook, self.table, write, write=True, wait=self._wait)
+
+    def delete_before(self, before: datetime) -> int:
+        """Delete the batch's rows of every type that are older than ``before``; return how many."""
+
+        def delete(session: Session) -> int:
+            session.lock()
+            sql = template("delete_before", time=self._time_column(session))
+            return session.execute(sql, metric_batch=self.metric_batch, before=before)
+
+        try:
+            return self._dialect.run(self._hook, self.table, delete, write=True, wait=self._wait)
+        except TableMissing:
+            return 0
+
+    def _time_column(self, session: Session) -> str:
+        if self._known_time_column is None:
+            self._known_time_column = session.time_column()
+        return self._known_time_column
+
+
+def _aware(moment: pd.Timestamp) -> datetime:
+    return moment.to_pydatetime().replace(tzinfo=UTC)

@@ -1,0 +1,1 @@
+DELETE FROM {table} WHERE metric_batch = $metric_batch AND {time} < $before

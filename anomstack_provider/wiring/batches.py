@@ -1,0 +1,70 @@
+"""Batches as Airflow sees them: a metrics folder read with the site's defaults, and what a step needs to run on one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomstack_provider.config.loader import LoadedFolder, load_batches
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.wiring import settings
+
+if TYPE_CHECKING:
+    from anomstack_provider.artifacts.model_store import ModelStore
+    from anomstack_provider.store.metric_store import MetricStore
+
+
+class BatchNotFound(ValueError):
+    """There is no usable batch of that name; the message says what is wrong with it or which names there are."""
+
+
+def load_folder(metrics_dir: str | None, only: str | None = None) -> LoadedFolder:
+    """Read a metrics folder, by default the configured one, with the ``[anomstack]`` section as the site's defaults."""
+    folder = metrics_dir or settings.metrics_dir()
+    if folder is None:
+        raise BatchNotFound("no metrics folder: pass metrics_dir or set [anomstack] metrics_dir")
+    if not Path(folder).is_dir():
+        raise BatchNotFound(f"the metrics folder {folder} does not exist")
+    return load_batches(folder, site_defaults=settings.site_defaults(), only=only)
+
+
+def load_spec(metric_batch: str, metrics_dir: str | None) -> BatchSpec:
+    """Return one batch of a metrics folder; raises ``BatchNotFound`` naming file, line and key if it is broken."""
+    folder = load_folder(metrics_dir, only=metric_batch)
+    if metric_batch in folder.batches:
+        return folder.batches[metric_batch].spec
+    if own := [str(error) for error in folder.errors if error.metric_batch == metric_batch]:
+        raise BatchNotFound("\n".join(own))
+    known = sorted(load_folder(metrics_dir).batches)
+    raise BatchNotFound(f"no batch {metric_batch!r} in {metrics_dir}; there are: {', '.join(known) or 'none'}")
+
+
+def inline_spec(config: Mapping[str, Any]) -> BatchSpec:
+    """Return the batch written as a mapping, in a hand-written DAG, over the site's defaults."""
+    return BatchSpec.model_validate({**settings.site_defaults(), **config})
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The metrics table and the models of one batch."""
+
+    metrics: MetricStore
+    models: ModelStore
+
+
+def open_stores(spec: BatchSpec) -> Stores:
+    """Open what the batch's connection id and model path name; nothing is connected to before it is used."""
+    from anomstack_provider.artifacts.model_store import open_model_store
+    from anomstack_provider.store.metric_store import MetricStore
+
+    models = open_model_store(spec.model_path, settings.airflow_home())
+    return Stores(MetricStore(open_hook(spec), spec.table_key, spec.metric_batch), models)
+
+
+def open_hook(spec: BatchSpec) -> Any:
+    """Return the SQL hook of the batch's connection, or of the embedded DuckDB file."""
+    from anomstack_provider.store.hooks import open_hook as open_sql_hook
+
+    return open_sql_hook(spec.conn_id, settings.duckdb_path())

@@ -1,0 +1,35 @@
+"""What a batch's SQL and Python may refer to: Airflow's context, the run's window, the batch's own keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.runtime.window import RunWindow
+
+
+def template_context(spec: BatchSpec, window: RunWindow, context: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """
+    Return the names that a template sees: ``context``, then the batch's keys, then the window's times.
+
+    The times are those of ``window`` whatever kind of run this is, so ``ds`` or ``ts`` exist in a run without a logical
+    date too. All are UTC: ``data_interval_start``, ``data_interval_end``, ``as_of`` and ``logical_date`` as datetimes.
+    """
+    import pendulum
+
+    start, end = pendulum.instance(window.start, tz="UTC"), pendulum.instance(window.end, tz="UTC")
+    ds, ts = start.strftime("%Y-%m-%d"), start.isoformat()
+    return {
+        **(context or {}),
+        **spec.model_dump(),
+        "data_interval_start": start,
+        "data_interval_end": end,
+        "as_of": end,
+        "logical_date": start,
+        "ds": ds,
+        "ds_nodash": ds.replace("-", ""),
+        "ts": ts,
+        "ts_nodash": start.strftime("%Y%m%dT%H%M%S"),
+        "ts_nodash_with_tz": ts.replace("-", "").replace(":", ""),
+    }

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# The demo: New York's flights of 2013, loaded, run for a few days through Airflow, and previewed for the whole year.
+set -euo pipefail
+# shellcheck source=scripts/local_airflow.sh
+source "$(dirname "$0")/local_airflow.sh"
+say() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
+
+out="$repo/.demo/preview"
+rm -rf "$repo/.demo"
+mkdir -p "$AIRFLOW__CORE__DAGS_FOLDER" "$out"
+cp "$repo/example_dags/anomstack_dags.py" "$AIRFLOW__CORE__DAGS_FOLDER/"
+
+say "loading every flight of 2013 into DuckDB"
+python -m anomstack_provider.demo load
+
+say "starting Airflow"
+start_airflow
+wait_for_airflow
+
+say "running the batch 'flights' for 6 to 12 February 2013"
+python "$repo/scripts/airflow_api.py" unpause anomstack_flights
+python "$repo/scripts/airflow_api.py" backfill anomstack_flights 2013-02-06T00:00:00Z 2013-02-12T00:00:00Z
+stop_airflow
+trap - EXIT
+
+say "what those runs stored"
+python -m anomstack_provider.demo show
+
+say "the whole year, replayed by the same code: the alerts that would have been sent"
+anomstack preview flights --start 2013-01-01 --end 2014-01-01 --charts "$out/charts" --scores "$out/scores.csv" \
+    --output json > "$out/alerts.json"
+python -m anomstack_provider.demo explain "$out/alerts.json"
+
+say "done"
+echo "charts of the alerts:   ${out#"$repo/"}/charts"
+echo "every day's score:      ${out#"$repo/"}/scores.csv"
+echo "the runs in Airflow:    make ui"

@@ -1,0 +1,243 @@
+"""Charts of all kinds of series, judged by their pixels; ``CHARTS=folder`` keeps them to be looked at."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageColor
+
+from anomstack_provider.alerting.alert import Alert
+from anomstack_provider.alerting.chart import DPI, SIZE, ChartData, draw
+from anomstack_provider.alerting.chart_layout import BLUE, INK, RED
+from anomstack_provider.alerting.chart_text import Scale, drawable
+
+DAY, HOUR = np.timedelta64(86_400_000_000, "us"), np.timedelta64(3_600_000_000, "us")
+LAST = np.datetime64("2013-02-08T05:00", "us")
+NEW_YORK = "America/New_York"
+
+
+def series(
+    points: int = 60,
+    *,
+    step: np.timedelta64 = DAY,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    jump: float = 1.6,
+    fired: int = 1,
+    noise: float = 0.05,
+) -> ChartData:
+    """A weekly wave with a band; its newest ``fired`` points lie ``jump`` above it."""
+    random = np.random.default_rng(7)
+    times = LAST - np.arange(points)[::-1] * step
+    expected = offset + scale * (1 + 0.3 * np.sin(np.arange(points) * 2 * np.pi / 7))
+    values = expected + scale * noise * random.standard_normal(points)
+    scores = np.clip(0.25 + 0.12 * random.standard_normal(points), 0, 1)
+    if fired:
+        values[-fired:] = expected[-fired:] + scale * jump
+        scores[-fired:] = 0.93
+    band = 0.2 * scale
+    return ChartData(times, values, times, scores, times[points - fired :], expected, expected - band, expected + band)
+
+
+def without(data: ChartData, *gone: int) -> ChartData:
+    """The same series without some of its buckets."""
+    kept = ~np.isin(np.arange(len(data.times)), gone)
+    names = ("times", "values", "score_times", "scores", "expected", "lower", "upper")
+    return replace(data, **{name: getattr(data, name)[kept] for name in names})
+
+
+ORDINARY = series()
+EMPTY = np.array([], "datetime64[us]")
+NOTHING = np.full(60, np.nan)
+RANDOM = np.random.default_rng(5)
+STEPS_ODD = LAST - np.sort(RANDOM.integers(0, 5 * 86_400, 40))[::-1] * np.timedelta64(1_000_000, "us")
+NOISE = RANDOM.standard_normal(500)
+
+CASES: dict[str, tuple[dict[str, Any], ChartData]] = {
+    "ordinary": ({}, without(ORDINARY, 20, 21, 22, 40)),
+    "quiet": ({}, series(fired=0)),
+    "all_nan": ({"value": np.nan}, ChartData(ORDINARY.times, NOTHING, ORDINARY.times, NOTHING, EMPTY)),
+    "fired_without_value": ({"value": np.nan}, replace(ORDINARY, values=NOTHING)),
+    "empty": ({}, ChartData(EMPTY, NOTHING[:0], EMPTY, NOTHING[:0], EMPTY)),
+    "one_point": ({}, series(1)),
+    "two_points": ({}, series(2)),
+    "constant": ({"value": 7.0}, replace(ORDINARY, values=np.full(60, 7.0), expected=np.full(60, 7.0))),
+    "constant_zero": ({"value": 0.0}, ChartData(ORDINARY.times, np.zeros(60), EMPTY, NOTHING[:0], EMPTY)),
+    "trillions": ({"value": 2.6e12, "expected": 1e12}, series(scale=1e12)),
+    "trillions_that_hardly_move": (
+        {"value": 1e12 + 20, "expected": 1e12},
+        series(scale=2, offset=1e12, jump=8),
+    ),
+    "beyond_trillions": ({"value": 2.6e200, "expected": 1e200}, series(scale=1e200)),
+    "negative": (
+        {"value": -1161.0, "expected": -561.0, "direction": "down"},
+        series(scale=-300.0, offset=-300.0),
+    ),
+    "tiny": ({"value": 2.7e-7, "expected": 1.1e-7}, series(scale=1e-7)),
+    "a_thousand_times": ({"value": 1000.0, "expected": 1.0}, series(jump=1000)),
+    "five_hundred_points": ({"grain": "1h"}, series(500, step=HOUR, fired=3)),
+    "noise": (
+        {"grain": "1h"},
+        replace(
+            series(500, step=HOUR, fired=80),
+            values=NOISE,
+            scores=RANDOM.random(500),
+            lower=NOISE - RANDOM.random(500),
+            upper=NOISE + RANDOM.random(500),
+        ),
+    ),
+    "instant": (
+        {"grain": "instant"},
+        replace(series(40), times=STEPS_ODD, score_times=STEPS_ODD, fired=STEPS_ODD[-1:]),
+    ),
+    "wide_band": ({}, replace(ORDINARY, lower=np.full(60, -1e9), upper=np.full(60, 1e9))),
+    "infinite_band": ({}, replace(ORDINARY, lower=np.full(60, -np.inf), upper=np.full(60, np.inf))),
+    "long_names": (
+        {"metric_name": "a_metric_with_a_long_name_" * 8, "metric_batch": "a batch " * 20},
+        ORDINARY,
+    ),
+    "right_to_left": ({"metric_name": "מדד_الطلبات", "metric_batch": "עסקים"}, ORDINARY),
+    "emoji_and_missing_letters": (
+        {"metric_name": "sales 🚀👩‍💻 数量 \U0001f1e9\ue000\x07", "severity": "medium"},
+        ORDINARY,
+    ),
+    "looks_like_mathtext": ({"metric_name": "$\\frac{1}{$ _^{ \\alpha$", "severity": "low"}, ORDINARY),
+}
+
+
+def picture(png: bytes) -> np.ndarray[Any, Any]:
+    """Return the pixels, shape (height, width, 3)."""
+    image = Image.open(BytesIO(png))
+    assert image.format == "PNG"
+    return np.asarray(image.convert("RGB")).astype(int)
+
+
+def near(pixels: np.ndarray[Any, Any], colour: str, distance: int = 40) -> np.ndarray[Any, Any]:
+    """Return which pixels have about this colour."""
+    return np.asarray(np.abs(pixels - np.array(ImageColor.getrgb(colour)[:3])).max(axis=-1) <= distance)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_series_gives_a_chart_of_its_size(name: str, make_alert: Callable[..., Alert]) -> None:
+    changes, data = CASES[name]
+    draw(make_alert(), ORDINARY, timezone="UTC")  # loads fonts, once per process
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        started = time.process_time()
+        png = draw(make_alert(**changes), data, timezone=NEW_YORK)
+        seconds = time.process_time() - started
+    if folder := os.environ.get("CHARTS"):
+        Path(folder, f"{name}.png").write_bytes(png)
+    pixels = picture(png)
+    assert pixels.shape == (SIZE[1] * DPI, SIZE[0] * DPI, 3)
+    assert len(png) < 200_000
+    assert seconds < 1
+    assert near(pixels, RED, 12).any() == bool(len(data.fired))
+    # Nothing touches the edge: all text has room.
+    for edge in (pixels[:, :3], pixels[:, -3:], pixels[:3], pixels[-3:]):
+        assert (edge > 240).all()
+
+
+def test_a_line_breaks_where_buckets_are_missing(make_alert: Callable[..., Alert]) -> None:
+    def ink(data: ChartData) -> np.ndarray[Any, Any]:
+        bare = replace(data, expected=None, lower=None, upper=None, scores=np.full(len(data.scores), np.nan))
+        pixels = picture(draw(make_alert(), bare, timezone="UTC"))
+        height = pixels.shape[0]
+        return np.asarray(near(pixels[int(height * 0.16) : int(height * 0.86)], INK, 60).any(axis=0))
+
+    whole, broken = ink(ORDINARY), ink(without(ORDINARY, *range(25, 35)))
+    left, right = np.flatnonzero(whole)[0], np.flatnonzero(whole)[-1]
+    gap = slice(left + int((right - left) * 25 / 59) + 4, left + int((right - left) * 34 / 59) - 4)
+    assert whole[gap].all()
+    assert not broken[gap].any()
+
+
+def test_days_that_the_clocks_change_and_long_months_are_no_gaps(make_alert: Callable[..., Alert]) -> None:
+    months = np.array(["2023-12", "2024-01", "2024-02", "2024-03", "2024-04"], "datetime64[M]").astype("datetime64[us]")
+    days = np.array(["2013-03-09T05", "2013-03-10T05", "2013-03-11T04", "2013-03-12T04"], "datetime64[us]")
+    for grain, times in (("1mo", months), ("1d", days)):
+        nan = np.full(len(times), np.nan)
+        data = ChartData(times, np.ones(len(times)), times, nan, EMPTY)
+        pixels = picture(draw(make_alert(grain=grain), data, timezone=NEW_YORK))
+        row = near(pixels[100:300], INK, 60)
+        line = row[np.argmax(row.sum(axis=1))]
+        longest = max(len(piece) for piece in "".join("x" if inked else " " for inked in line).split())
+        assert longest > pixels.shape[1] * 0.7
+
+
+def test_expected_and_band_are_drawn_only_if_given(make_alert: Callable[..., Alert]) -> None:
+    with_both = picture(draw(make_alert(), ORDINARY, timezone="UTC"))
+    bare = picture(draw(make_alert(), replace(ORDINARY, expected=None, lower=None, upper=None), timezone="UTC"))
+    assert near(with_both, BLUE).any()
+    assert not near(bare, BLUE).any()
+
+
+def test_alerts_are_told_apart_without_colours(make_alert: Callable[..., Alert]) -> None:
+    def grey(data: ChartData) -> np.ndarray[Any, Any]:
+        image = Image.open(BytesIO(draw(make_alert(), data, timezone="UTC"))).convert("L")
+        return np.asarray(image).astype(int)
+
+    fired = series(fired=0)
+    fired = replace(fired, fired=fired.times[30:31])
+    different = np.abs(grey(fired) - grey(series(fired=0))) > 60
+    assert different.sum() > 60  # a mark of several pixels each way, at the point, in the strip and in the legend
+
+
+def test_the_same_data_gives_the_same_bytes_in_any_thread(make_alert: Callable[..., Alert]) -> None:
+    def one(_: int) -> bytes:
+        return draw(make_alert(), ORDINARY, timezone=NEW_YORK)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(one, range(8)))) == 1
+
+
+def test_the_time_axis_follows_the_time_zone(make_alert: Callable[..., Alert]) -> None:
+    assert draw(make_alert(), ORDINARY, timezone="UTC") != draw(make_alert(), ORDINARY, timezone="Asia/Tokyo")
+
+
+def test_the_chart_is_drawn_whatever_a_user_set_in_matplotlib(make_alert: Callable[..., Alert]) -> None:
+    import matplotlib
+
+    plain = draw(make_alert(), ORDINARY, timezone="UTC")
+    before = dict(matplotlib.rcParams)
+    with matplotlib.rc_context({"font.family": "no such font", "axes.facecolor": "black", "savefig.dpi": 10}):
+        own = draw(make_alert(), ORDINARY, timezone="UTC")
+    assert picture(own).shape == picture(plain).shape
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("ticks", "labels", "value", "label"),
+    [
+        ([0.0, 0.5, 1.0], ["0", "0.5", "1.0"], 0.7345, "0.735"),
+        ([0.0, 250.0, 500.0], ["0", "250", "500"], 1161.4, "1,161"),
+        ([0.0, 5e5, 1e6], ["0", "0.5M", "1.0M"], 1_234_567.0, "1.23M"),
+        ([0.0, 2.5e12, 5e12], ["0", "2.5T", "5.0T"], 2.73e12, "2.73T"),
+        ([10_000.0, 12_500.0], ["10.0k", "12.5k"], 11_111.0, "11.11k"),
+        ([1e12, 1e12 + 5], ["1,000,000,000,000", "1,000,000,000,005"], 1e12 + 18, "1,000,000,000,018"),
+        ([0.0, 1e-7, 2e-7], ["0", "1e-7", "2e-7"], 2.73e-7, "2.73e-7"),
+        ([-400.0, -200.0], ["-400", "-200"], -0.5, "-0.5"),
+        ([7.0], ["7"], 7.0, "7"),
+        ([], [], 0.0, "0"),
+    ],
+)
+def test_numbers_on_an_axis(ticks: list[float], labels: list[str], value: float, label: str) -> None:
+    scale = Scale.of(ticks)
+    assert [scale.tick(tick) for tick in ticks] == labels
+    assert scale.value(value) == label
+
+
+def test_letters_without_a_glyph_get_a_stand_in() -> None:
+    assert drawable("orders é ж Ω ▯") == "orders é ж Ω ▯"
+    assert drawable("a\ue000b") == "a▯b"
+    assert drawable("\u2068עב\u2069 42") == "עב\u200e 42"

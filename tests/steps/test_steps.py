@@ -1,0 +1,309 @@
+"""Each step by itself: when it is due, what it writes, what it says of each metric."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps.alert import alert
+from anomstack_provider.steps.ingest import ingest, windows
+from anomstack_provider.steps.score import score
+from anomstack_provider.steps.train import train
+from tests.steps.conftest import Rig, at, noise
+
+RigOf = Callable[..., Rig]
+
+
+def frame(*rows: tuple[Any, ...]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["metric_timestamp", "metric_name", "metric_value"])
+
+
+# -- ingest
+
+
+def test_ingesting_twice_leaves_the_same_rows(rig: RigOf) -> None:
+    r = rig()
+    window = r.window("2024-05-01", "2024-05-02")
+    for value in (1.0, 2.0, 2.0):
+        result = ingest(r.spec, window, r.store, lambda _, value=value: frame(("2024-05-01", "m", value)))
+        assert result.rows == 1
+    assert r.rows("metric")["metric_value"].tolist() == [2.0]
+
+
+def test_a_refused_row_is_reported_and_its_neighbours_are_stored(rig: RigOf) -> None:
+    r = rig()
+    answer = frame(("2024-05-01", "good", 1.0), ("2024-05-01", "it's/bad 😀", float("inf")))
+    result = ingest(r.spec, r.window("2024-05-01", "2024-05-02"), r.store, lambda _: answer)
+    assert r.rows("metric")["metric_name"].tolist() == ["good"]
+    assert result.failed == {"it's/bad 😀": "row 2: metric_value is infinite: 2024-05-01, inf"}
+    assert result.summary()["outcomes"] == {"failed": 1, "ingested": 1}
+
+
+def test_the_first_run_loads_the_history_in_pieces_and_the_next_one_does_not(rig: RigOf) -> None:
+    r = rig(history_start="2024-01-01", history_chunk="20d")
+    window = r.window("2024-03-01", "2024-03-02")
+    pieces = list(windows(r.spec, window, r.store))
+    assert [(p.start, p.end) for p in pieces] == [
+        (at("2024-01-01"), at("2024-01-21")),
+        (at("2024-01-21"), at("2024-02-10")),
+        (at("2024-02-10"), at("2024-03-01")),
+        (window.start, window.end),
+    ]
+    r.put("m", noise(61))  # to 1 March
+    assert list(windows(r.spec, r.window("2024-03-02", "2024-03-03"), r.store))[-1].start == at("2024-03-02")
+    following = list(windows(r.spec, r.window("2024-03-02", "2024-03-03"), r.store))
+    assert following[0].start == at("2024-03-01")  # from the newest stored point on: its bucket may have grown
+
+
+def test_a_killed_history_is_resumed_and_an_outage_leaves_no_hole(rig: RigOf) -> None:
+    r = rig(history_start="2024-01-01")
+    r.put("m", noise(10))  # to 10 January, then the process died
+    assert next(iter(windows(r.spec, r.window("2024-03-01", "2024-03-02"), r.store))).start == at("2024-01-10")
+
+
+def test_without_a_history_start_a_run_fetches_its_own_window_only(rig: RigOf) -> None:
+    r = rig()
+    window = r.window("2024-03-01", "2024-03-02")
+    assert list(windows(r.spec, window, r.store)) == [window]
+
+
+# -- train
+
+
+def test_training_is_due_when_a_tick_lies_in_the_window_or_no_model_stands(rig: RigOf) -> None:
+    r = rig(schedule="@hourly")
+    r.put("m", noise(60))
+    at_midnight = r.window("2024-02-20T00:00", "2024-02-20T01:00")
+    later = r.window("2024-02-20T05:00", "2024-02-20T06:00")
+    first = train(r.spec, later, r.store, r.models)  # none stands yet
+    assert first.facts["ticks"] == ["2024-02-20T00:00:00+00:00"]
+    assert train(r.spec, later, r.store, r.models).facts["ticks"] == []
+    assert train(r.spec, at_midnight, r.store, r.models).facts["ticks"] == ["2024-02-20T00:00:00+00:00"]
+
+
+def test_a_changed_config_trains_again(rig: RigOf) -> None:
+    r = rig(schedule="@hourly")
+    r.put("m", noise(60))
+    window = r.window("2024-02-20T05:00", "2024-02-20T06:00")
+    train(r.spec, window, r.store, r.models)
+    changed = r.spec.model_copy(update={"train_max_n": 30})
+    assert train(changed, window, r.store, r.models).facts["ticks"] == ["2024-02-20T00:00:00+00:00"]
+
+
+def test_each_metric_has_its_outcome_and_none_stops_the_others(rig: RigOf) -> None:
+    r = rig(train_exclude_metrics=["left out"])
+    r.put("good", noise(60))
+    r.put("young", noise(9), start="2024-02-11")
+    r.put("huge", noise(60) * 1e304)
+    r.put("left out", noise(60))
+    result = train(r.spec, r.window("2024-02-20", "2024-02-21"), r.store, r.models)
+    assert result.outcomes["good"] == "trained"
+    assert result.outcomes["young"] == "learning 9/14"
+    assert result.outcomes["huge"].startswith("failed: CannotFit: PCA: ")
+    assert set(result.outcomes) == {"good", "young", "huge"}
+    assert result.summary()["outcomes"] == {"failed": 1, "learning": 1, "trained": 1}
+
+
+def test_an_unknown_model_fails_by_name(rig: RigOf) -> None:
+    r = rig(model_configs=[{"model_name": "KNNN", "model_tag": "x"}])
+    r.put("m", noise(60))
+    result = train(r.spec, r.window("2024-02-20", "2024-02-21"), r.store, r.models)
+    assert "close: KNN" in result.failed["m"]
+
+
+def test_the_newest_versions_are_kept(rig: RigOf) -> None:
+    r = rig(model_keep_versions=2)
+    r.put("m", noise(60))
+    for day in (20, 21, 22):
+        train(r.spec, r.window(f"2024-02-{day}", f"2024-02-{day + 1}"), r.store, r.models)
+    kept = sorted(path.name.split("-")[0] for path in (r.folder / "models" / "b").iterdir())
+    assert kept == ["20240221T000000Z", "20240222T000000Z"]
+
+
+# -- score
+
+
+def test_only_closed_buckets_are_scored_and_a_late_one_is_scored_later(rig: RigOf) -> None:
+    r = rig(schedule="@hourly", completeness_delay="2h")
+    r.put("m", noise(60))  # days, to 29 February
+    score(r.spec, r.window("2024-02-29T12:00", "2024-02-29T13:00"), r.store, r.models)
+    assert r.rows("score")["metric_timestamp"].max() == pd.Timestamp("2024-02-28")
+    score(r.spec, r.window("2024-03-01T00:00", "2024-03-01T01:00"), r.store, r.models)
+    assert r.rows("score")["metric_timestamp"].max() == pd.Timestamp("2024-02-28")
+    score(r.spec, r.window("2024-03-01T01:00", "2024-03-01T02:00"), r.store, r.models)
+    assert r.rows("score")["metric_timestamp"].max() == pd.Timestamp("2024-02-29")
+
+
+def test_a_score_row_says_what_it_was_made_of(rig: RigOf) -> None:
+    r = rig()
+    r.put("m", noise(60))
+    score(r.spec, r.window("2024-02-20", "2024-02-21"), r.store, r.models)
+    row = r.rows("score").iloc[-1]
+    facts = json.loads(row["metadata"])
+    assert row["metric_timestamp"] == pd.Timestamp("2024-02-20")
+    assert facts["model"] == "2024-02-20T00:00:00+00:00"
+    assert facts["grain"] == "1d"
+    assert facts["lower"] < facts["expected"] < facts["upper"]
+    assert 0 <= row["metric_value"] <= 1
+
+
+def test_a_refused_bundle_is_trained_again_and_gives_the_same_scores(rig: RigOf) -> None:
+    r = rig()
+    r.put("m", noise(60))
+    window = r.window("2024-02-20", "2024-02-21")
+    train(r.spec, window, r.store, r.models)
+    score(r.spec, window, r.store, r.models)
+    before = r.rows("score")
+    for path in (r.folder / "models").rglob("*.bin"):
+        path.write_bytes(b"tampered")
+    score(r.spec, window, r.store, r.models)
+    pd.testing.assert_frame_equal(r.rows("score"), before)
+
+
+def test_a_metric_without_enough_points_is_learning_and_its_neighbours_are_scored(rig: RigOf) -> None:
+    r = rig()
+    r.put("good", noise(60))
+    r.put("young", noise(5), start="2024-02-16")
+    r.put("none yet", noise(1), start="2024-02-20")
+    result = score(r.spec, r.window("2024-02-20", "2024-02-21"), r.store, r.models)
+    assert result.outcomes == {"good": "scored", "young": "learning 4/14", "none yet": "learning 0/14"}
+
+
+def test_a_metric_that_stopped_is_said_to_have_no_data(rig: RigOf) -> None:
+    r = rig()
+    r.put("stopped", noise(48))  # to 17 February
+    score(r.spec, r.window("2024-02-17", "2024-02-18"), r.store, r.models)
+    assert score(r.spec, r.window("2024-02-18", "2024-02-19"), r.store, r.models).outcomes == {"stopped": "no data"}
+
+
+def test_a_bucket_that_is_still_open_is_no_missing_one(rig: RigOf) -> None:
+    r = rig(schedule="@hourly")
+    r.put("m", noise(48))  # to 17 February
+    score(r.spec, r.window("2024-02-17T23:00", "2024-02-18"), r.store, r.models)
+    later = score(r.spec, r.window("2024-02-18T05:00", "2024-02-18T06:00"), r.store, r.models)
+    assert later.outcomes == {"m": "up to date"}
+
+
+def test_a_failing_metric_leaves_the_others_scores(rig: RigOf) -> None:
+    r = rig()
+    r.put("good", noise(60))
+    r.put("huge", noise(60) * 1e304)
+    result = score(r.spec, r.window("2024-02-20", "2024-02-21"), r.store, r.models)
+    assert result.outcomes["good"] == "scored"
+    assert "huge" in result.failed
+    assert set(r.rows("score")["metric_name"]) == {"good"}
+
+
+# -- alert
+
+LOUD = {
+    "model_configs": [{"model_name": "KNN", "model_tag": "knn", "model_params": {"contamination": 0.01}}],
+    "preprocess_params": {"diff_n": 0, "smooth_n": 0, "lags_n": 0},
+    "alert_smooth_n": 0,
+}
+
+
+def spiked(n: int, *places: int) -> np.ndarray:
+    values = noise(n)
+    values[list(places)] += 100
+    return values
+
+
+def run(r: Rig, start: str, end: str) -> Any:
+    window = r.window(start, end)
+    train(r.spec, window, r.store, r.models)
+    score(r.spec, window, r.store, r.models)
+    return alert(r.spec, window, r.store, r.models)
+
+
+def test_a_spike_is_one_alert_with_all_that_a_message_needs(rig: RigOf) -> None:
+    r = rig(**LOUD, metric_tags={"m": {"team": "growth"}})
+    r.put("m", spiked(60, 50))  # 20 February
+    assert run(r, "2024-02-19", "2024-02-20").alerts == ()
+    (found,) = run(r, "2024-02-20", "2024-02-21").alerts
+    assert run(r, "2024-02-21", "2024-02-22").alerts == ()
+    assert (found.metric_name, found.bucket, found.direction, found.severity) == ("m", at("2024-02-20"), "up", "high")
+    assert found.value == pytest.approx(r.rows("metric")["metric_value"][50])
+    assert found.tags == (("team", "growth"),)
+    stored = r.rows("alert")
+    assert stored["metric_timestamp"].tolist() == [pd.Timestamp("2024-02-20")]
+    assert json.loads(stored["metadata"][0])["event_id"] == found.event_id
+
+
+def test_the_same_run_again_gives_the_same_alert_and_row(rig: RigOf) -> None:
+    r = rig(**LOUD)
+    r.put("m", spiked(60, 50))
+    first = run(r, "2024-02-20", "2024-02-21").alerts
+    before = r.rows("alert")
+    assert run(r, "2024-02-20", "2024-02-21").alerts == first
+    pd.testing.assert_frame_equal(r.rows("alert"), before)
+
+
+def test_an_alert_that_no_longer_holds_loses_its_row(rig: RigOf) -> None:
+    r = rig(**LOUD)
+    r.put("m", spiked(60, 50))
+    run(r, "2024-02-20", "2024-02-21")
+    r.put("m", noise(60))  # the value was wrong and has been corrected
+    assert run(r, "2024-02-20", "2024-02-21").alerts == ()
+    assert r.rows("alert").empty
+
+
+def test_a_spike_within_the_snooze_of_another_is_silent(rig: RigOf) -> None:
+    r = rig(**LOUD, alert_snooze_n=3)
+    r.put("m", spiked(60, 50, 52))
+    found = [run(r, f"2024-02-{day}", f"2024-02-{day + 1}").alerts for day in (20, 21, 22)]
+    assert [len(alerts) for alerts in found] == [1, 0, 0]
+
+
+def test_an_excluded_metric_is_scored_and_not_alerted_on(rig: RigOf) -> None:
+    r = rig(**LOUD, alert_exclude_metrics=["m"])
+    r.put("m", spiked(60, 50))
+    assert run(r, "2024-02-20", "2024-02-21").alerts == ()
+    assert len(r.rows("score"))
+
+
+def test_every_bucket_that_closed_in_the_window_is_looked_at(rig: RigOf) -> None:
+    r = rig(**LOUD, schedule="@daily", grain="1h")
+    values = spiked(24 * 30, 24 * 29 + 5)
+    r.put("m", values, freq="1h")
+    (found,) = run(r, "2024-01-30", "2024-01-31").alerts
+    assert found.bucket == at("2024-01-30T05:00")
+
+
+class Counting:
+    """A store that counts its calls, each of which is a constant number of statements."""
+
+    def __init__(self, store: Any) -> None:
+        self.store, self.calls = store, 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.calls += 1
+        return getattr(self.store, name)
+
+
+def test_a_steps_queries_do_not_grow_with_its_metrics(rig: RigOf) -> None:
+    counts = []
+    for metrics in (1, 12):
+        r = rig(**LOUD, table_key=f"metrics_{metrics}")
+        for number in range(metrics):
+            r.put(f"m{number}", noise(60, number))
+        counted: Any = Counting(r.store)
+        r.store = counted
+        run(r, "2024-02-20", "2024-02-21")
+        counts.append(counted.calls)
+    assert 0 < counts[0] == counts[1]
+
+
+def test_a_window_is_half_open_and_aware() -> None:
+    with pytest.raises(ValueError, match="not before its end"):
+        RunWindow(at("2024-01-02"), at("2024-01-02"))
+    with pytest.raises(ValueError, match="has no time zone"):
+        RunWindow(at("2024-01-01").replace(tzinfo=None), at("2024-01-02"))
+    assert RunWindow(at("2024-01-01"), at("2024-01-01") + timedelta(hours=1)).as_of == at("2024-01-01T01:00")
