@@ -21,7 +21,7 @@ SHELL = /bin/bash
 .SHELLFLAGS = -euo pipefail -c
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint format types unit system test-lowest demo ui compose-test constraints clean
+.PHONY: help venv test lint format types unit system test-lowest docs demo ui compose-test constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,9 +46,10 @@ $(VENV_LOWEST)/.test: pyproject.toml constraints-lowest.txt
 
 test: lint types unit system ## lint, types, and the whole suite
 
-lint: $(VENV)/.dev ## ruff: rules and format
+lint: $(VENV)/.dev ## ruff: rules and format; and that docs/ says what the code says
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/docs.py --check
 
 format: $(VENV)/.dev ## let ruff fix and format the source
 	$(BIN)/ruff check --fix .
@@ -66,6 +67,9 @@ system: $(VENV)/.dev ## the tests against Airflow's real components and other se
 test-lowest: $(VENV_LOWEST)/.test ## the whole suite on the oldest Airflow of the range
 	$(VENV_LOWEST)/bin/pytest -n 2 --dist loadscope -m 'not system' $(ARGS)
 	$(VENV_LOWEST)/bin/pytest -m system $(ARGS)
+
+docs: $(VENV)/.dev ## write anew what in docs/ is made from the code
+	$(BIN)/python scripts/docs.py
 
 demo: $(VENV)/.demo ## find what really happened in New York's flights of 2013
 	VENV=$(VENV) scripts/demo.sh

@@ -16,6 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anomstack_provider.config.errors import ConfigError, TemplateError
+from anomstack_provider.store.errors import StoreError
+
 if TYPE_CHECKING:
     from anomstack_provider.config.spec import BatchSpec
     from anomstack_provider.steps.ports import MetricRows
@@ -28,10 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _log_to_stderr(logging.INFO if arguments.verbose else logging.WARNING)
     try:
         code: int = arguments.run(arguments)
-    except (
-        ValueError,
-        OSError,
-    ) as error:  # bad input and files that cannot be read or written: said in one line
+    except (ValueError, OSError, ConfigError, TemplateError, StoreError) as error:  # bad input: said, not traced
         print(f"anomstack: {error}", file=sys.stderr)
         return 2
     return code

@@ -20,7 +20,7 @@ from typing import Any
 from airflow.sdk import DAG, get_parsing_context
 
 from anomstack_provider.config.errors import BatchError
-from anomstack_provider.config.loader import LoadedBatch
+from anomstack_provider.config.loader import LoadedBatch, LoadedFolder
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.operators.alert import AnomstackAlertOperator
 from anomstack_provider.operators.base import AnomstackOperator
@@ -54,7 +54,7 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
     if wanted is not None and not wanted.startswith(dag_id_prefix):
         return {}
     try:
-        loaded = load_folder(folder)
+        loaded = _load(folder, None if wanted is None else wanted.removeprefix(dag_id_prefix))
     except Exception as error:  # the folder itself cannot be read: seen in the health DAG, never an import error
         return {health_id: _health_dag(health_id, folder, [f"{type(error).__name__}: {error}"])}
     dags: dict[str, DAG] = {}
@@ -79,11 +79,11 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
 
 def dag_id_part(metric_batch: str) -> str:
     """
-    Return a batch's name as part of a dag_id: itself if Airflow allows it, else made safe and told apart by a hash.
+    Return a batch's name as part of a dag_id: itself if Airflow allows it and it is free, else made safe with a hash.
 
     Ids that differ in case only would share logs on some file systems; Airflow allows them, so they are kept.
     """
-    if re.fullmatch(r"[A-Za-z0-9_.-]{1,180}", metric_batch):
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,180}", metric_batch) and metric_batch != _HEALTH:
         return metric_batch
     digest = hashlib.sha256(metric_batch.encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', metric_batch)[:160].strip('_')}_{digest}"
@@ -92,6 +92,15 @@ def dag_id_part(metric_batch: str) -> str:
 def _folder(metrics_dir: str | None, dag_file: str | None) -> str:
     beside = Path(dag_file).parent if dag_file else Path.cwd()
     return str(beside / metrics_dir) if metrics_dir else settings.metrics_dir() or str(beside / "metrics")
+
+
+def _load(folder: str, wanted: str | None) -> LoadedFolder:
+    """Read the folder; in a worker, which runs a task of one DAG, that batch alone if the dag_id tells its name."""
+    if wanted is not None:
+        one = load_folder(folder, only=wanted)
+        if one.batches or one.errors:
+            return one
+    return load_folder(folder)
 
 
 def _by_batch(errors: Iterable[BatchError]) -> dict[str, list[BatchError]]:

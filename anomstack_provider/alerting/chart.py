@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 SIZE = (8.0, 3.5)  # inch
-DPI = 120
+DPI = 120  # text in multiples of 0.6 points falls on whole pixels and stays sharp
 
 Array = npt.NDArray[Any]
 
@@ -113,7 +113,7 @@ def _draw_values(axes: Axes, alert: Alert, data: ChartData) -> list[Text]:
             0.5,
             "no values in this period",
             transform=axes.transAxes,
-            font=font(11),
+            font=font(10.8),
             color=GREY,
             ha="center",
             va="center",
@@ -124,7 +124,7 @@ def _draw_values(axes: Axes, alert: Alert, data: ChartData) -> list[Text]:
     ticks, limits = _value_ticks(data)
     scale = Scale.of(ticks)
     axes.set_ylim(*limits)
-    axes.set_yticks(ticks, [scale.tick(tick) for tick in ticks], font=font(8), color=GREY)
+    axes.set_yticks(ticks, [scale.tick(tick) for tick in ticks], font=font(8.4), color=GREY)
     axes.grid(axis="y", color=PALE, linewidth=0.7)
     times, values = _with_gaps(alert, data.times, data.values)
     axes.plot(times, values, color=INK, linewidth=1.5 if len(times) < 250 else 1.1, zorder=3, label="actual")
@@ -142,7 +142,7 @@ def _draw_values(axes: Axes, alert: Alert, data: ChartData) -> list[Text]:
         bbox_to_anchor=(0, 1),
         ncols=4,
         frameon=False,
-        prop=font(8),
+        prop=font(8.4),
         labelcolor=INK,
         handlelength=2.2,
         columnspacing=1.5,
@@ -243,7 +243,7 @@ def _label_last(axes: Axes, data: ChartData, scale: Scale) -> list[Text]:
             xytext=(7, 0),
             textcoords="offset points",
             va="center",
-            font=font(9, bold=bold),
+            font=font(9.6, bold=bold),
             color=colour,
             annotation_clip=False,
         )
@@ -261,9 +261,9 @@ def _draw_scores(axes: Axes, alert: Alert, data: ChartData) -> None:
     axes.axhline(alert.threshold, color=INK, linewidth=0.9, linestyle=(0, (1, 1.5)))
     fired = np.isin(data.score_times, data.fired) & np.isfinite(data.scores)
     axes.plot(data.score_times[fired], data.scores[fired], "D", color=RED, markersize=4, markeredgewidth=0, zorder=5)
-    axes.set_yticks([0, 1], ["0", "1"], font=font(7.5), color=GREY)
+    axes.set_yticks([0, 1], ["0", "1"], font=font(7.8), color=GREY)
     heading = f"anomaly score, alerts from {number(alert.threshold)} (dotted)"
-    axes.text(0, 1.14, heading, transform=axes.transAxes, font=font(7.5), color=GREY)
+    axes.text(0, 1.14, heading, transform=axes.transAxes, font=font(7.8), color=GREY)
 
 
 __all__ = ["DPI", "SIZE", "ChartData", "draw"]

@@ -31,7 +31,7 @@ _OFFSET_FORMATS = ["", "%Y", "%Y", "%d %b %Y", "%d %b %Y", "%d %b %Y"]
 def write_title(figure: Figure, renderer: RendererBase, text: str) -> None:
     """Write the first line across the top; a long one smaller, a longer one without its middle."""
     title = figure.text(0.012, 0.952, text, color=INK, va="center", parse_math=False)
-    smaller = [(size, text) for size in (10.5, 9.75, 9.0)]
+    smaller = [(size, text) for size in (10.8, 10.2, 9.6, 9.0)]
     shorter = [(9.0, elide(text, limit)) for limit in range(min(len(text) - 2, 160), 20, -2)]
     for size, attempt in [*smaller, *shorter]:
         title.set(text=attempt, font=font(size, bold=True))
@@ -69,10 +69,10 @@ def share_time_axis(panels: list[Axes], first: float, last: float, timezone: str
         axes.set_xlim(first, last)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone, **formats))
-        axes.tick_params(axis="x", labelbottom=lowest, labelsize=8, labelcolor=GREY)
-        axes.xaxis.get_offset_text().set(font=font(8), color=GREY, visible=lowest)
+        axes.tick_params(axis="x", labelbottom=lowest, labelsize=8.4, labelcolor=GREY)
+        axes.xaxis.get_offset_text().set(font=font(8.4), color=GREY, visible=lowest)
     place: dict[str, Any] = {"xytext": (0, -20.5), "xycoords": "axes fraction", "textcoords": "offset points"}
-    style: dict[str, Any] = {"font": font(7.5), "color": GREY}
+    style: dict[str, Any] = {"font": font(7.8), "color": GREY}
     panels[-1].annotate(timezone, (0, 0), **place, **style)
 
 

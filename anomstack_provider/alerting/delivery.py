@@ -86,9 +86,7 @@ class DeliveryReport:
         grouped: dict[tuple[str, str], list[str]] = {}
         for outcome in self.failed:
             grouped.setdefault((outcome.channel, outcome.reason), []).append(outcome.event_id)
-        return "\n".join(
-            f"{channel}: {reason} ({_listed(events)})" for (channel, reason), events in grouped.items()
-        )
+        return "\n".join(f"{channel}: {reason} ({_listed(events)})" for (channel, reason), events in grouped.items())
 
 
 def deliver(

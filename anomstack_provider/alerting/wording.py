@@ -29,9 +29,7 @@ _JOINERS = frozenset("\u200d\ufe0e\ufe0f")
 
 def one_line(text: str) -> str:
     """Return the text on one line: control characters and line ends become a space."""
-    kept = (
-        " " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text if c not in _BIDI_CONTROLS
-    )
+    kept = (" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text if c not in _BIDI_CONTROLS)
     return " ".join("".join(kept).encode("utf-8", "replace").decode().split())
 
 

@@ -50,11 +50,7 @@ ESTIMATOR_MODULES = frozenset(
 ESTIMATORS = frozenset(f"sklearn.preprocessing._data:{name}" for name in _SCALERS.split())
 NATIVE = frozenset(
     ["sklearn.neighbors._kd_tree:KDTree", "sklearn.neighbors._ball_tree:BallTree", "sklearn.tree._tree:Tree"]
-    + [
-        f"sklearn.metrics._dist_metrics:{name}Distance{bits}"
-        for name in _METRICS.split()
-        for bits in (32, 64)
-    ]
+    + [f"sklearn.metrics._dist_metrics:{name}Distance{bits}" for name in _METRICS.split() for bits in (32, 64)]
 )
 
 _CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -18,9 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from anomstack_provider.artifacts.errors import ModelStoreUnavailable
 
 # Stores without folders: nothing to make before writing, and "making a folder" would make a bucket.
-_BUCKET_STORES = frozenset(
-    {"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs", "oss"}
-)
+_BUCKET_STORES = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs", "oss"})
 _ATTEMPTS = 3
 
 
@@ -116,8 +114,7 @@ class Files:
             ) from error
         except FileNotFoundError as error:
             raise ModelStoreUnavailable(
-                f"Cannot {action} {self.path(relative)}: {error}. "
-                "Check that the bucket or share of model_path exists."
+                f"Cannot {action} {self.path(relative)}: {error}. Check that the bucket or share of model_path exists."
             ) from error
         except Exception as error:  # each store's library raises its own types, and each means the same here
             raise ModelStoreUnavailable(

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -136,17 +137,19 @@ class ModelStore:
         except BadBundle as reason:
             raise ModelRefused(key, self._files.path(path), str(reason)) from reason
 
-    def prune(self, metric_batch: str, keep: int) -> list[str]:
+    def prune(self, metric_batch: str, keep: int, spare: Collection[datetime] = ()) -> list[str]:
         """
         Remove every version of the batch older than its newest ``keep`` ticks; return their folder names.
 
         All configs of a tick go or stay together. Files and folders of other names are left alone.
+
+        :param spare: ticks that stay whatever their age: those that a backfill is about to use.
         """
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
         batch = quote_batch(metric_batch)
         ticks = {name: tick for name in self._files.names(batch) if (tick := tick_of(name)) is not None}
-        kept = sorted(set(ticks.values()), reverse=True)[:keep]
+        kept = {*sorted(set(ticks.values()), reverse=True)[:keep], *spare}
         old = sorted(name for name, tick in ticks.items() if tick not in kept)
         for name in old:
             # Without its manifest a version is gone, so a kill in between leaves none that lacks its object.
@@ -158,11 +161,13 @@ def open_model_store(model_path: str, home: str) -> ModelStore:
     """
     Return the store at ``model_path``.
 
-    :param model_path: ``s3://conn_id@bucket/key`` or any other URL of an ``ObjectStoragePath``;
+    :param model_path: ``s3://conn_id@bucket/key`` or any other URL of Airflow's providers or fsspec;
         ``file://``, ``local://`` or a plain path for local files, relative to ``home`` unless it is absolute.
     :raises ModelStoreUnavailable: no such connection, or no support for this kind of URL installed.
     """
     from airflow.sdk import BaseHook, ObjectStoragePath
+    from airflow.sdk.io import has_fs
+    from upath import UPath
 
     scheme, separator, rest = model_path.partition("://")
     if not separator:
@@ -178,7 +183,9 @@ def open_model_store(model_path: str, home: str) -> ModelStore:
             # Asked for here because a hook that cannot find its connection may go on with whatever
             # credentials the machine has.
             BaseHook.get_connection(conn_id)
-        return ModelStore(ObjectStoragePath(model_path.rstrip("/")))
+        # Airflow knows the schemes of its providers, fsspec some more, which take no connection.
+        path_type: Any = ObjectStoragePath if at or has_fs(scheme) else UPath
+        return ModelStore(path_type(model_path.rstrip("/")))
     except ModelStoreUnavailable:
         raise
     except Exception as error:  # Airflow's and fsspec's own types, for what is always a wrong setting

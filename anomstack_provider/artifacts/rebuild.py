@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from anomstack_provider.artifacts.allowlist import Kind, NotAllowed, kind_of, name_of, resolve
+from anomstack_provider.artifacts.compiled import Compiled, put_together
 
 # How a dtype is written: its text, or (names, formats, offsets, itemsize) of a record.
 DTypeText = str | tuple[tuple[str, ...], tuple[Any, ...], tuple[int, ...], int]
@@ -60,6 +61,7 @@ def fill(made: object, state: dict[str, object]) -> None:
     kind = kind_of(type(made))
     if type(state) is not dict or any(type(key) is not str for key in state):
         raise NotAllowed(f"the state of {name_of(type(made))!r} is not a dict of attributes")
+    state = {key: value.structure if type(value) is Compiled else value for key, value in state.items()}
     if kind is Kind.ESTIMATOR:
         vars(made).update(state)
         return
@@ -72,20 +74,12 @@ def fill(made: object, state: dict[str, object]) -> None:
 
 @Rebuilder
 def native(name: str, args: tuple[object, ...], state: object) -> object:
-    """Return one of the compiled structures, which checks the types and shapes of ``state`` itself."""
-    cls: Any
-    cls, kind = resolve(name)
-    if kind is not Kind.NATIVE:
-        raise NotAllowed(f"{name!r} is not a compiled structure")
-    made = cls.__new__(cls, *args)
-    made.__setstate__(state)
-    return made
+    """Return one of the compiled structures, for :func:`fill` to unwrap."""
+    return put_together(name, args, state)
 
 
 @Rebuilder
-def array(
-    dtype: DTypeText, shape: tuple[int, ...], order: str, data: bytes | bytearray
-) -> np.ndarray[Any, Any]:
+def array(dtype: DTypeText, shape: tuple[int, ...], order: str, data: bytes | bytearray) -> np.ndarray[Any, Any]:
     """Return an array over ``data``: writable where that is a bytearray, with no second copy made."""
     kind = read_dtype(dtype)
     if type(data) not in (bytes, bytearray) or _length(shape) * kind.itemsize != len(data):

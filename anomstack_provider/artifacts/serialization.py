@@ -15,6 +15,7 @@ import numpy as np
 
 from anomstack_provider.artifacts import rebuild
 from anomstack_provider.artifacts.allowlist import Kind, NotAllowed, kind_of, name_of
+from anomstack_provider.artifacts.compiled import Compiled, is_compiled, take_apart
 from anomstack_provider.artifacts.errors import BadBundle, UnsupportedModel
 
 # Part of every bundle and manifest. Raise it whenever older bundles must be trained again.
@@ -69,7 +70,7 @@ def unpack(data: bytes, label: str, raw_size: int) -> dict[str, object]:
 def dumps(value: object) -> bytes:
     """Return ``value`` as a pickle that needs nothing but ``rebuild``; raises :class:`NotAllowed`."""
     out = io.BytesIO()
-    _Pickler(out, protocol=5).dump(value)
+    _Pickler(out).dump(value)
     return out.getvalue()
 
 
@@ -86,12 +87,18 @@ def loads(raw: bytes) -> object:
 class _Pickler(pickle.Pickler):
     """Writes every object beyond plain Python values as a call of one of ``rebuild``'s functions."""
 
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, protocol=5)
+        self._compiled: dict[int, Compiled] = {}
+
     def reducer_override(self, obj: Any) -> Any:
         cls: Any = type(obj)
         if cls is np.ndarray:
             return _reduce_array(obj)
         if cls is rebuild.Rebuilder:
             return obj.name
+        if cls is Compiled:
+            return rebuild.native, take_apart(obj.structure)
         if isinstance(obj, np.generic):
             if obj.dtype.kind not in "biufcmM":
                 raise NotAllowed(f"a NumPy value of type {obj.dtype} cannot be kept in a bundle")
@@ -99,14 +106,19 @@ class _Pickler(pickle.Pickler):
         if cls is np.random.RandomState:
             return rebuild.random_state, (obj.get_state(legacy=False),)
         kind = kind_of(cls)
-        if kind is not Kind.NATIVE:
-            is_record = kind is Kind.RECORD
-            state = {part.name: getattr(obj, part.name) for part in fields(obj)} if is_record else vars(obj)
-            return rebuild.make, (name_of(cls),), state, None, None, rebuild.fill
-        made_of = obj.__reduce__()
-        # A tree is made from its sizes, the others from nothing.
-        args = made_of[1] if made_of[0] is cls else ()
-        return rebuild.native, (name_of(cls), args, made_of[2])
+        if kind is Kind.NATIVE:
+            raise NotAllowed(f"{name_of(cls)!r} is only kept as an attribute of an estimator")
+        is_record = kind is Kind.RECORD
+        state = {part.name: getattr(obj, part.name) for part in fields(obj)} if is_record else vars(obj)
+        wrapped = {name: self._wrapped(value) for name, value in state.items()}
+        return rebuild.make, (name_of(cls),), wrapped, None, None, rebuild.fill
+
+    def _wrapped(self, value: Any) -> object:
+        cls: Any = type(value)
+        if not is_compiled(cls):
+            return value
+        # The same wrapper for the same structure, so that what is shared stays shared.
+        return self._compiled.setdefault(id(value), Compiled(value))
 
 
 class _Unpickler(pickle.Unpickler):

@@ -11,6 +11,7 @@ from anomstack_provider.config.document import DocumentError, decode, read_mappi
 from anomstack_provider.config.folder import printable
 from anomstack_provider.config.layers import Layer
 from anomstack_provider.config.spec import TEXT_KEYS
+from anomstack_provider.config.values import shown
 
 LONGEST_NAME = 200
 
@@ -90,10 +91,10 @@ def _nameless(layer: Layer) -> DocumentError:
             return DocumentError("unknown key; did you mean 'metric_batch'?", source.line, source.column, near[0])
         return DocumentError("is missing; name the batch, such as metric_batch: sales", 1, 1, "metric_batch")
     source, name = layer.source(("metric_batch",)), layer.values["metric_batch"]
-    if isinstance(name, list | dict):
-        message = "expected text, got a list" if isinstance(name, list) else "expected text, got a mapping"
-    elif name is not None and name.strip():
+    if name is None or (isinstance(name, str) and not name.strip()):
+        message = "is empty; name the batch, such as metric_batch: sales"
+    elif isinstance(name, str):
         message = f"has {len(name)} characters; a name may have {LONGEST_NAME}"
     else:
-        message = "is empty; name the batch, such as metric_batch: sales"
+        message = f"expected text, got {shown(name)}"
     return DocumentError(message, source.line, source.column, "metric_batch")

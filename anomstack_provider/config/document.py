@@ -182,7 +182,7 @@ class _Builder:
     def _grow(self, by: int, event: Any) -> None:
         self._size += by
         if self._size > MAX_SIZE:
-            raise self._wrong("is far too large once its aliases are followed; use fewer of them", event)
+            raise self._wrong("holds too much, counting what its aliases repeat; make it smaller", event)
 
     def _start_entry(self, top: _Open, event: Any) -> None:
         key = event.value

@@ -426,3 +426,9 @@ SECTIONS: tuple[type[Section], ...] = (
     Cleanup,
     Prometheus,
 )
+
+
+# Keys of Anomstack's that are read and checked, so that its folders load, and that nothing here acts on yet.
+NOT_YET = frozenset(
+    key for section in (ThresholdAlerts, Change, LanguageModelAlerts, Reports, Cleanup) for key in section.model_fields
+) | {"preprocess_fn", "train_sql", "score_sql", "alert_sql"}

@@ -12,7 +12,7 @@ from anomstack_provider.config.explain import nearest
 from anomstack_provider.config.layers import PACKAGE, Source
 from anomstack_provider.config.spec import LIST_KEYS, TEXT_KEYS, BatchSpec
 
-# Templates see these as the files have them, as Anomstack's do: "email,slack", "2h", names with their quotes.
+# Templates see these as they were set, as Anomstack's do: "email,slack", "2h", names with their quotes.
 _AS_WRITTEN = TEXT_KEYS | LIST_KEYS
 
 
@@ -52,9 +52,9 @@ class LoadedBatch:
         ``{% if score_exclude_metrics is defined %}``.
         """
         values = self.spec.model_dump(mode="json")
-        for key, source in self.provenance.items():
-            if key in _AS_WRITTEN and source.kind in ("batch", "folder"):
-                values[key] = self.raw[key]
+        for key, written in self.raw.items():
+            if key in _AS_WRITTEN and values[key] is not None:
+                values[key] = written
         return {
             key: value
             for key, value in values.items()

@@ -164,9 +164,12 @@ class BatchSpec(
             if key.endswith("_cron_schedule") and (warning := step_warning(getattr(self, key))):
                 written = "schedule" if key == "ingest_cron_schedule" and self.schedule else key
                 found.append((written, warning))
-        if not self.disable_tholdalert and not self.tholdalert_thresholds:
-            found.append(("disable_tholdalert", "threshold alerts are on, but tholdalert_thresholds names no metric"))
+        if idle := sorted(key for key in keys.NOT_YET & self.model_fields_set if self._is_changed(key)):
+            found.append((idle[0], f"no effect in this version: {', '.join(idle)}"))
         return found
+
+    def _is_changed(self, key: str) -> bool:
+        return bool(getattr(self, key) != type(self).model_fields[key].get_default(call_default_factory=True))
 
     def config_facts(self) -> dict[str, Any]:
         """Return the keys that determine a model, as plain JSON values."""

@@ -67,11 +67,14 @@ def trailing_mean(values: Floats, count: int) -> Floats:
     return total / count
 
 
-def resample(series: Series, freq: str, how: str, timezone: str) -> Series:
+def resample(
+    series: Series, freq: str, how: str, timezone: str, since: np.datetime64 | None = None
+) -> Series:
     """
     Return one value per ``freq`` bucket of the calendar of ``timezone``; a bucket without points stays a gap.
 
-    The first bucket is left out, since the points read may begin in its midst.
+    :param since: where the reading of the points began, None for all there are: a bucket that begins earlier lacks some
+        of its points and is left out.
     """
     if len(series) == 0:
         return EMPTY
@@ -88,11 +91,12 @@ def resample(series: Series, freq: str, how: str, timezone: str) -> Series:
     elif isinstance(offset, pd.offsets.Day):
         bins = points.tz_localize(None).resample(offset, origin="epoch")
     else:
-        bins = points.tz_localize(None).resample(offset)
-    values = (bins.sum() if how == "sum" else bins.agg(how)).where(bins.count() > 0).dropna().iloc[1:]
+        bins = points.tz_localize(None).resample(offset, closed="left", label="left")
+    values = (bins.sum() if how == "sum" else bins.agg(how)).where(bins.count() > 0).dropna()
     starts = pd.DatetimeIndex(values.index)
     if elapsed:
         times = starts.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
     else:
         times = to_utc(starts.to_numpy().astype("datetime64[us]"), timezone)
-    return Series(times, np.asarray(values.to_numpy(), np.float64))
+    known = slice(0 if since is None else int(np.searchsorted(times, since)), None)
+    return Series(times[known], np.asarray(values.to_numpy(), np.float64)[known])

@@ -16,6 +16,9 @@ _CANDIDATES = [(n, "min") for n in (1, 2, 3, 5, 10, 15, 20, 30)] + [(n, "h") for
 _CANDIDATES += [(1, "d"), (1, "w")]
 # So many of the newest steps decide: enough for a gap or two not to count, few enough to follow a change of schedule.
 _STEPS = 21
+# A reading is a bucket of the shortest length there is. With none, a reading at the very end of a run's half-open window
+# would belong to that run, which has not ingested it yet, and no run would judge it.
+_TICK = np.timedelta64(1, "us")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,9 @@ class Grain:
 
         Days, weeks and months follow the calendar of ``timezone``, so a day has 23 or 25 hours when the clocks change.
         """
-        if self.unit in ("instant", "min", "h"):
+        if self.unit == "instant":
+            return starts + _TICK
+        if self.unit in ("min", "h"):
             return starts + self.nominal
         local = to_local(starts, timezone)
         if self.unit == "mo":
@@ -64,6 +69,30 @@ def parse(text: str) -> Grain:
     if not match or match[1] == "0":
         raise ValueError(f"grain {text!r} is not a count and one of min, h, d, w, mo, nor 'instant'")
     return Grain(int(match[1] or 1), match[2])
+
+
+def of_freq(freq: str) -> Grain:
+    """
+    Return the grain of series that are resampled to a pandas frequency.
+
+    :raises ValueError: its buckets have no fixed place in the calendar (``2W`` begins wherever the data do), or no grain
+        can name them (seconds, business days).
+    """
+    import pandas as pd
+    from pandas.tseries.frequencies import to_offset
+
+    offset = to_offset(freq)
+    count = offset.n
+    if isinstance(offset, pd.offsets.Day):
+        return Grain(count, "d")
+    if isinstance(offset, pd.offsets.Tick):
+        minutes, rest = divmod(pd.Timedelta(offset).value, 60 * 10**9)
+        if minutes and not rest:
+            return Grain(minutes // 60, "h") if minutes % 60 == 0 else Grain(minutes, "min")
+    calendar = {pd.offsets.Week: (1, "w"), pd.offsets.MonthBegin: (1, "mo"), pd.offsets.QuarterBegin: (3, "mo")}
+    if count == 1 and type(offset) in calendar:
+        return Grain(*calendar[type(offset)])
+    raise ValueError(f"freq {freq!r} cannot be used; give minutes, hours or days such as 15min, 6h, 7D, or one of W, MS, QS")
 
 
 def infer(times: Times, timezone: str) -> Grain:

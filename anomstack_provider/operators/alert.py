@@ -58,7 +58,7 @@ class AnomstackAlertOperator(AnomstackOperator):
             # A retry of the same task takes up its own claims; another run waits until they are free or old.
             claimant=f"{run.dag_id}/{run.run_id}/{self.task_id}",
             clock=lambda: datetime.now(UTC),
-            notify=spec.notify_on_backfill or str(run.run_type) != "backfill",
+            notify=spec.notify_on_backfill or run.run_type != "backfill",
         )
 
 

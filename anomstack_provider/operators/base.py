@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from airflow.sdk import BaseOperator
 
@@ -65,6 +65,8 @@ class AnomstackOperator(BaseOperator):
         super().__init__(**kwargs)
         if (metric_batch is None) == (config is None):
             raise ValueError(f"task {self.task_id!r}: give either metric_batch or config")
+        if (window_start is None) != (window_end is None):
+            raise ValueError(f"task {self.task_id!r}: give both window_start and window_end, or neither")
         self.metric_batch = metric_batch
         self.metrics_dir = metrics_dir
         self.config = config
@@ -92,7 +94,7 @@ class AnomstackOperator(BaseOperator):
         :raises AirflowFailException: some metrics failed. All others are done and the summary is in the XCom; trying
             again would fail the same way, so the task is not retried.
         """
-        summary: Any = result.summary()
+        summary = cast("StepSummary", result.summary())
         self.log.info("%s: %s rows, outcomes %s", result.step, result.rows, summary["outcomes"])
         if result.failed:
             context["ti"].xcom_push("return_value", summary)
@@ -105,7 +107,5 @@ class AnomstackOperator(BaseOperator):
 
 
 def _moment(text: str) -> datetime:
-    from datetime import UTC
-
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

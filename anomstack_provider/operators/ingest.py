@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anomstack_provider.operators.base import AnomstackOperator, StepSummary
+from anomstack_provider.wiring import settings
 from anomstack_provider.wiring.templates import template_context
 
 if TYPE_CHECKING:
@@ -33,23 +34,30 @@ class AnomstackIngestOperator(AnomstackOperator):
     def __init__(self, *, sql: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.sql = sql if sql is not None else (self.config or {}).get("ingest_sql")
+        # As written: with a history the query is rendered once more for every part of it.
+        self._template = self.sql
 
     def get_template_env(self, dag: Any = None) -> jinja2.Environment:
         """Return the DAG's template environment, which also finds includes below the metrics folder."""
-        env = super().get_template_env(dag)
-        if self.metrics_dir:
-            import jinja2
+        import jinja2
 
-            own = jinja2.FileSystemLoader(self.metrics_dir)
+        env = super().get_template_env(dag)
+        if folder := self.metrics_dir or settings.metrics_dir():
+            own = jinja2.FileSystemLoader(folder)
             env.loader = jinja2.ChoiceLoader([own, env.loader] if env.loader else [own])
         return env
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render the query for the run's own window."""
-        self._template = self.sql if self.sql is not None else self.spec.ingest_sql
-        self.sql = self._template
-        extended: Any = template_context(self.spec, self.window(context), context)
-        super().render_template_fields(extended, jinja_env)
+        """Render the window's own fields, then the query for that window."""
+        env = jinja_env or self.get_template_env()
+        self.sql = None
+        super().render_template_fields(context, env)
+        names: Any = template_context(self.spec, self.window(context), context)
+        self.sql = self.render_template(self._query, names, env)
+
+    @property
+    def _query(self) -> str | None:
+        return self._template if self._template is not None else self.spec.ingest_sql
 
     def execute(self, context: Context) -> StepSummary:
         """Ingest the run's window, and what is missing before it if the batch has a ``history_start``."""
@@ -69,5 +77,4 @@ class AnomstackIngestOperator(AnomstackOperator):
         if self.spec.ingest_fn is not None:
             text = self.render_template(self.spec.ingest_fn, names, env)  # type: ignore[arg-type]
             return fetch_function(self.spec, text, names)
-        template = getattr(self, "_template", None) or self.sql
-        return fetch_query(self.spec, self.render_template(template, names, env))  # type: ignore[arg-type]
+        return fetch_query(self.spec, self.render_template(self._query, names, env))  # type: ignore[arg-type]

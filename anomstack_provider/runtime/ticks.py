@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from anomstack_provider.config.crons import cron_expression
+
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -18,7 +20,7 @@ def last_tick(cron: str, timezone: str, before: datetime) -> datetime:
     # croniter works to the second: from inside a second, its own tick is an earlier one.
     whole = before.replace(microsecond=0)
     start = whole if whole == before else whole + timedelta(seconds=1)
-    found: datetime = croniter(cron, start.astimezone(ZoneInfo(timezone))).get_prev(datetime)
+    found: datetime = croniter(cron_expression(cron), start.astimezone(ZoneInfo(timezone))).get_prev(datetime)
     return found.astimezone(UTC)
 
 

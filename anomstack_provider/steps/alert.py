@@ -25,7 +25,7 @@ from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import score as score_step
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import COLUMNS, MetricRows, Models
-from anomstack_provider.steps.training import freq_lengths, in_shard, stamp
+from anomstack_provider.steps.training import freq_lengths, in_shard, longest_bucket, stamp
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +87,7 @@ def _read(
 ) -> dict[str, _Scored]:
     """Read the window's rows and the ``newest`` before it, not older than ``since``."""
     cut = window.start - spec.completeness_delay
-    until = window.end + timedelta(microseconds=1)
-    frame = store.read(["metric", "score"], since=since, until=until, newest=newest, cut=cut)
+    frame = store.read(["metric", "score"], since=since, until=window.end, newest=newest, cut=cut)
     is_score = frame["metric_type"].to_numpy() == "score"
     points = {name: times for name, (times,) in split_columns(frame[~is_score]).items()}
     return {
@@ -107,7 +106,8 @@ def _complete(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Mod
     back = score_step.look_back(spec)
     filled_since: datetime | None = window.end - timedelta(days=spec.score_metric_timestamp_max_days_ago)
     days = max(spec.alert_metric_timestamp_max_days_ago, spec.score_metric_timestamp_max_days_ago)
-    complete = _read(spec, window, store, back, window.end - timedelta(days=days))
+    oldest = min(window.start - spec.completeness_delay, window.end - timedelta(days=days))
+    complete = _read(spec, window, store, back, oldest - longest_bucket(spec))
     while unsettled := {n for n, rows in complete.items() if not _settled(spec, rows, window, back, filled_since)}:
         back, filled_since = back * 4, None
         for shard in range(spec.shards):
@@ -159,6 +159,8 @@ def _alerts(spec: BatchSpec, name: str, rows: _Scored, first: int) -> list[Alert
     fired = rules.fires(smoothed, spec.alert_threshold)
     start = events.quiet_start(fired, first, spec.alert_snooze_n) or 0
     announced = (start + np.flatnonzero(events.announce(fired[start:], spec.alert_snooze_n))).tolist()
+    if spec.alert_always and np.isfinite(smoothed[-1]):
+        announced = sorted({*announced, len(rows.times) - 1})
     return [_alert(spec, name, rows, smoothed, i) for i in announced if i >= first]
 
 

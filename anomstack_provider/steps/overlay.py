@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from anomstack_provider.artifacts.model_store import Bundle, ModelKey
+from anomstack_provider.artifacts.model_store import Bundle, Manifest, ModelKey
 from anomstack_provider.steps.ports import COLUMNS, MetricRows
 from anomstack_provider.steps.training import stamp
 
@@ -115,6 +115,9 @@ class NoModels:
     def save(self, key: ModelKey, models: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         """Keep nothing."""
 
-    def prune(self, metric_batch: str, keep: int) -> list[str]:
+    def find(self, key: ModelKey) -> Manifest | None:
+        """Return None."""
+
+    def prune(self, metric_batch: str, keep: int, spare: Collection[datetime] = ()) -> list[str]:
         """Remove nothing."""
         return []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from anomstack_provider.artifacts.model_store import Bundle, ModelKey
+    from anomstack_provider.artifacts.model_store import Bundle, Manifest, ModelKey
 
 # Columns of the rows that steps write; the store adds the batch.
 COLUMNS = ["metric_name", "metric_type", "metric_timestamp", "metric_value", "metadata"]
@@ -41,4 +41,6 @@ class Models(Protocol):
 
     def save(self, key: ModelKey, models: Mapping[str, Any], facts: Mapping[str, Any]) -> object: ...
 
-    def prune(self, metric_batch: str, keep: int) -> list[str]: ...
+    def find(self, key: ModelKey) -> Manifest | None: ...
+
+    def prune(self, metric_batch: str, keep: int, spare: Collection[datetime] = ()) -> list[str]: ...

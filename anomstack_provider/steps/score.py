@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from anomstack_provider.artifacts.model_store import ModelRefused
+from anomstack_provider.artifacts.errors import ModelRefused, UnsupportedModel
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import features, pipeline
 from anomstack_provider.detection.series import Series, Times, split
@@ -78,12 +78,13 @@ def fill(
     :param rescore: whether buckets that closed in the window are scored again where they have a score.
     """
     cut = window.start - spec.completeness_delay
-    frame = store.read(["metric", "score"], **_limits(spec, window, cut, back, since))
+    limits = _limits(spec, window, cut, back, since)
+    frame = store.read(["metric", "score"], **limits)
     is_score = frame["metric_type"].to_numpy() == "score"
     raw = select(split(frame[~is_score]), spec.score_exclude_metrics, shard, shards)
     if metrics is not None:
         raw = {name: series for name, series in raw.items() if name in metrics}
-    series = prepare(spec, raw)
+    series = prepare(spec, raw, limits["since"])
     done = split(frame[is_score])
     run = _Run(spec, window, store, models, shard, shards)
     plan = _plan(spec, series, done, cut, back, since, rescore)
@@ -97,16 +98,29 @@ def fill(
     return StepResult("score", rows=written, outcomes=outcomes)
 
 
-def _limits(spec: BatchSpec, window: RunWindow, cut: datetime, back: int, since: datetime | None) -> dict[str, Any]:
+def _limits(
+    spec: BatchSpec, window: RunWindow, cut: datetime, back: int, since: datetime | None
+) -> dict[str, Any]:
     """Return the limits of the read: the buckets to score and as many points before as their features need."""
-    reach = features.reach(spec.preprocess_params)
-    # A reading taken at the very end of the window is closed by it.
-    until = window.end + timedelta(microseconds=1)
     if spec.preprocess_params.freq is not None:
-        return {"since": cut - (back + reach + 2) * freq_lengths(spec)[1], "until": until}
-    oldest = min(cut, since or cut) - timedelta(days=spec.train_metric_timestamp_max_days_ago)
+        oldest = cut - (back + 2) * freq_lengths(spec)[1] - _span(spec)
+        return {"since": oldest, "until": window.end}
+    oldest = min(cut, since or cut) - _span(spec)
     # One more for the bucket that begins before the window and closes inside it.
-    return {"since": oldest if since else None, "until": until, "newest": back + reach + 1, "cut": cut}
+    newest = back + features.reach(spec.preprocess_params) + 1
+    return {"since": oldest if since else None, "until": window.end, "newest": newest, "cut": cut}
+
+
+def _span(spec: BatchSpec) -> timedelta:
+    """
+    Return how far back the points of one bucket's features may lie, whatever else a run has read.
+
+    As far as its model's training points; with ``freq``, where no read can count points before it resamples them, twice as
+    many buckets as there are features, so that as many may be missing.
+    """
+    if spec.preprocess_params.freq is None:
+        return timedelta(days=spec.train_metric_timestamp_max_days_ago)
+    return 2 * (features.reach(spec.preprocess_params) + 1) * freq_lengths(spec)[1]
 
 
 # Train tick to metric to the positions of its buckets that may be scored with that tick's models.
@@ -146,7 +160,10 @@ def _wanted(
     rescore: bool,
 ) -> NDArray[np.intp]:
     """Return the positions of the buckets that closed in the window, and of the look-back's unscored ones."""
-    first = max(points.before(stamp(cut)) - back, points.before(stamp(since)) if since else 0, 0)
+    before = points.before(stamp(cut))
+    oldest = max(before - back, points.before(stamp(since)) if since else 0)
+    # The bucket that holds the cut may close in the window, however long it is and whatever `since` says.
+    first = max(min(oldest, before - 1), 0)
     positions = np.arange(first, len(points))
     times = points.times[first:]
     # Only a hint which buckets to score once more: whether a bucket is closed is decided by its model's grain.
@@ -216,7 +233,10 @@ class _Run:
             return Trained(models, bundle.manifest.facts["outcomes"])
         series = select(self.training, self.spec.train_exclude_metrics)
         trained = train_batch(self.spec, series, tick)
-        train_step.save(self.models, key, trained)
+        try:
+            train_step.save(self.models, key, trained)
+        except UnsupportedModel as unsupported:  # cannot be kept, and scores all the same
+            log.warning("%s", unsupported)
         return trained
 
     def _score_learning(self, name: str, points: Series, positions: NDArray[np.intp], outcome: str) -> None:
@@ -241,8 +261,7 @@ class _Run:
         ends = fitted.grain.ends(points.times[positions], spec.timezone)
         closed = ends <= stamp(self.window.end - spec.completeness_delay)
         reach = features.reach(spec.preprocess_params)
-        # A bucket's features never reach further back than its model may, whatever else this run has read.
-        limit = np.timedelta64(spec.train_metric_timestamp_max_days_ago, "D")
+        limit = np.timedelta64(_span(spec))
         near = points.times[positions] - points.times[np.maximum(positions - reach, 0)] <= limit
         usable = positions[closed & near]
         scored = pipeline.score(fitted, points, usable, spec.preprocess_params, spec.model_combination_method)
@@ -256,7 +275,8 @@ def _rows(
 ) -> list[tuple[Any, ...]]:
     """Return score rows; the metadata tell the value, what was expected, the grain and the model's tick."""
     times: Times = points.times[scored.index]
-    values = np.round(scored.score, spec.score_metric_rounding)
+    decimals = spec.score_metric_rounding
+    values = scored.score if decimals < 0 else np.round(scored.score, decimals)
     rows = []
     for i, time in enumerate(times):
         metadata = {

@@ -43,7 +43,7 @@ def due_ticks(spec: BatchSpec, window: RunWindow, models: Models, shard: int = 0
 def is_stored(models: Models, key: ModelKey) -> bool:
     """Whether usable models are stored under that key."""
     try:
-        return models.load(key) is not None
+        return models.find(key) is not None
     except ModelRefused as refused:
         log.warning("%s; training again", refused)
         return False
@@ -66,7 +66,7 @@ def train(
     for tick in ticks:
         trained = train_batch(spec, series, tick)
         save(models, model_key(spec, tick, shard, shards), trained)
-    models.prune(spec.metric_batch, spec.model_keep_versions)
+    models.prune(spec.metric_batch, spec.model_keep_versions, spare=ticks)
     for name, outcome in trained.outcomes.items():
         log.info("metric %r: %s as of %s", name, outcome, ticks[-1].isoformat())
     return StepResult("train", outcomes=trained.outcomes, facts={"ticks": [tick.isoformat() for tick in ticks]})

@@ -50,15 +50,19 @@ def select(series: Mapping[str, Series], excluded: Iterable[str], shard: int = 0
 
 def read_series(spec: BatchSpec, store: MetricRows, **limits: Any) -> dict[str, Series]:
     """Read metric rows and return them as series, resampled to the batch's ``freq`` if it has one."""
-    return prepare(spec, split(store.read(["metric"], **limits)))
+    return prepare(spec, split(store.read(["metric"], **limits)), limits["since"])
 
 
-def prepare(spec: BatchSpec, series: Mapping[str, Series]) -> dict[str, Series]:
-    """Resample series to the batch's ``freq``, or return them as they are."""
+def prepare(spec: BatchSpec, series: Mapping[str, Series], since: datetime | None) -> dict[str, Series]:
+    """Resample series that were read from ``since`` on to the batch's ``freq``, or return them as they are."""
     recipe = spec.preprocess_params
     if recipe.freq is None:
         return dict(series)
-    return {n: features.resample(s, recipe.freq, recipe.freq_agg, spec.timezone) for n, s in series.items()}
+    begin = None if since is None else stamp(since)
+    return {
+        name: features.resample(points, recipe.freq, recipe.freq_agg, spec.timezone, begin)
+        for name, points in series.items()
+    }
 
 
 def freq_lengths(spec: BatchSpec) -> tuple[timedelta, timedelta]:
@@ -89,8 +93,18 @@ def training_points(spec: BatchSpec, series: Series, moment: datetime) -> tuple[
 
 
 def metric_grain(spec: BatchSpec, series: Series) -> grain.Grain:
-    """Return the configured grain, or the one that these points keep."""
+    """Return the grain of ``freq``, else the configured one, else the one that these points keep."""
+    if spec.preprocess_params.freq is not None:
+        return grain.of_freq(spec.preprocess_params.freq)
     return grain.parse(spec.grain) if spec.grain else grain.infer(series.times, spec.timezone)
+
+
+def longest_bucket(spec: BatchSpec) -> timedelta:
+    """Return a length that no bucket of the batch exceeds: a month where the grain is inferred."""
+    if spec.grain is None:
+        return max(timedelta(days=31), freq_lengths(spec)[1])
+    nominal: timedelta = grain.parse(spec.grain).nominal.astype("timedelta64[us]").item()
+    return max(nominal * 31 / 30, freq_lengths(spec)[1])
 
 
 def train_metric(spec: BatchSpec, name: str, series: Series, moment: datetime) -> pipeline.FittedMetric | str:

@@ -8,14 +8,18 @@ Another engine is another class and a line in :data:`DIALECTS`.
 from __future__ import annotations
 
 import io
+import os
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from anomstack_provider.store.errors import StoreError, UnsupportedEngine
+from anomstack_provider.store.file_lock import file_lock
 from anomstack_provider.store.session import (
+    LOCK_WAIT,
     Dialect,
     Session,
     Value,
@@ -40,23 +44,38 @@ class DuckDB(Dialect):
     """
     DuckDB: the templates as they are, frames registered instead of loaded.
 
-    A writing process locks the file against all others, readers too, so every connection is short and opening
-    one waits. Tables have no key constraint: with one, replacing 100,000 of a million rows takes five times as
+    A writing process locks the file against all others, readers too, so every connection is short, and its users
+    take turns by ``file_lock``; a program that does not know of that is waited for as well. Tables have no key constraint: with one, replacing 100,000 of a million rows takes five times as
     long and the file is six times as large, and writers are alone in the file in any case.
     """
 
     engine = "duckdb"
 
-    def open(self, hook: DbApiHook, wait: float) -> Any:
-        try:
-            return hook.get_conn()
-        except Exception as error:
-            if not self.is_contention(error):
-                raise
-        # The hook logs each of its openings, so it is not asked again until the file is ours. This process
-        # then has the database open already and the hook's connection joins it.
-        with closing(patience(self, wait)(_open_duckdb, hook)):
-            return hook.get_conn()
+    _IN_USE = (
+        "Could not set lock on file",  # another process has it
+        "Unique file handle conflict",  # another thread is just closing it
+        "different configuration than existing connections",  # another hook of this process has it open
+    )
+
+    @contextmanager
+    def connected(self, hook: DbApiHook, wait: float = LOCK_WAIT) -> Iterator[Any]:
+        deadline = time.monotonic() + wait
+        path = _local_file(hook)
+        with file_lock(path, wait) if path else nullcontext():
+            with super().connected(hook, deadline - time.monotonic()) as connection:
+                yield connection
+
+    def open(self, hook: Any, wait: float) -> Any:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                return hook.get_conn()
+            except Exception as error:
+                if not self.is_contention(error) or time.monotonic() > deadline:
+                    raise
+            # The hook logs each of its openings, so it is not asked again until the file is free. What opened
+            # it then is closed at once, as it may have read the header too early: see file_lock.
+            patience(self.is_contention, deadline - time.monotonic())(_open_duckdb, hook).close()
 
     def prepare(self, connection: Any, wait: float) -> None:
         connection.execute("SET TimeZone='UTC'")
@@ -79,12 +98,9 @@ class DuckDB(Dialect):
     def is_contention(self, error: BaseException) -> bool:
         import duckdb
 
-        text = str(error)
-        if isinstance(error, duckdb.IOException):
-            return "Could not set lock" in text
         if isinstance(error, duckdb.TransactionException):
-            return "conflict" in text.lower()
-        return isinstance(error, duckdb.ConnectionException) and "different configuration" in text
+            return "conflict" in str(error).lower()
+        return isinstance(error, duckdb.Error) and any(words in str(error) for words in self._IN_USE)
 
     def is_missing(self, error: BaseException) -> bool:
         import duckdb
@@ -254,6 +270,17 @@ def store_dialect(hook: DbApiHook) -> Dialect:
 def source_dialect(hook: DbApiHook) -> Dialect:
     """Return the dialect of a hook's engine, a plain DB-API one for an engine that is not known here."""
     return DIALECTS.get(str(hook.conn_type)) or DIALECTS.get(str(hook.dialect_name)) or Dialect()
+
+
+def _local_file(hook: Any) -> str | None:
+    """Return the path of the database if it is a file here that a lock can be put beside."""
+    database = str(hook.get_database())
+    if database == ":memory:" or database.startswith("md:") or "://" in database:
+        return None
+    folder = os.path.dirname(os.path.realpath(database))
+    if not os.path.isdir(folder):
+        return None  # DuckDB will say so
+    return None if hook.read_only and not os.access(folder, os.W_OK) else database
 
 
 def _open_duckdb(hook: Any) -> Any:

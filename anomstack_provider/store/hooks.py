@@ -38,12 +38,18 @@ class EmbeddedDuckDBHook(DuckDBHook):
         """None: there is no connection to look up."""
         return None
 
+    def get_database(self) -> str:
+        """Return the path of the file, with its folder made."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return str(self.path)
+
     def get_conn(self) -> DuckDBPyConnection:
         """Open the file, silently: the store opens it for each of its operations."""
         import duckdb
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = duckdb.connect(str(self.path), read_only=self.read_only, config=self.get_connect_config())
+        connection = duckdb.connect(
+            self.get_database(), read_only=self.read_only, config=self.get_connect_config()
+        )
         self.load_extensions(connection)
         return connection
 

@@ -92,12 +92,12 @@ class Dialect:
         """
         deadline = time.monotonic() + wait
         try:
-            result: T = patience(self, wait)(self._once, hook, table, work, write, deadline)
+            result: T = patience(self.is_contention, wait)(self._once, hook, table, work, write, deadline)
             return result
         except Exception as error:
             if self.is_contention(error):
                 raise StoreBusy(
-                    f"{hook_name(hook)}: still busy after {wait:g} s: {error} "
+                    f"{hook_name(hook)}: still busy after {wait:.3g} s: {error}\n"
                     "Let the other program finish, or close it, and run this again."
                 ) from error
             if self.is_missing(error):
@@ -211,13 +211,18 @@ class Dialect:
         raise NotImplementedError
 
 
-def patience(dialect: Dialect, wait: float) -> Retrying:
-    """Return the bounded, jittered wait: pauses of up to 10 ms at first, of up to half a second later."""
+def patience(is_contention: Callable[[BaseException], bool], wait: float) -> Retrying:
+    """
+    Return the bounded, jittered wait.
+
+    A refused try is cheap, so the pauses stay short, of up to 0.1 s: with longer ones a file that many wait for
+    would be idle most of the time.
+    """
     from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
     return Retrying(
-        retry=retry_if_exception(dialect.is_contention),
-        wait=wait_random_exponential(multiplier=0.01, max=0.5),
+        retry=retry_if_exception(is_contention),
+        wait=wait_random_exponential(multiplier=0.005, max=0.1),
         stop=stop_after_delay(max(wait, 0.0)),
         reraise=True,
     )

@@ -33,7 +33,7 @@ def read_sql(hook: DbApiHook, sql: str, *, lock_wait: float = LOCK_WAIT) -> pd.D
         return _read(dialect, hook, _without_semicolon(sql, dialect), lock_wait)
     except Exception as error:
         if dialect.is_contention(error):
-            raise StoreBusy(f"{hook_name(hook)}: still busy after {lock_wait:g} s: {error}") from error
+            raise StoreBusy(f"{hook_name(hook)}: still busy after {lock_wait:.3g} s: {error}") from error
         translated = _translated(sql, dialect)
         if translated is not None:
             try:
@@ -50,7 +50,7 @@ def _read(dialect: Dialect, hook: DbApiHook, sql: str, wait: float) -> pd.DataFr
             columns = dialect.columns(connection, sql, {})
         return pd.DataFrame({name: _numbers(values) for name, values in columns.items()})
 
-    return patience(dialect, wait)(read)
+    return patience(dialect.is_contention, wait)(read)
 
 
 def _numbers(values: Any) -> Any:

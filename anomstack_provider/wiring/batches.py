@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anomstack_provider.config.errors import BatchError, ConfigError
+from anomstack_provider.config.layers import Layer, merge, site_layer
 from anomstack_provider.config.loader import LoadedFolder, load_batches
-from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.config.spec import BatchSpec, check
 from anomstack_provider.wiring import settings
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class BatchNotFound(ValueError):
-    """There is no usable batch of that name; the message says what is wrong with it or which names there are."""
+    """There is no batch of that name, or no folder; the message says which names there are."""
 
 
 def load_folder(metrics_dir: str | None, only: str | None = None) -> LoadedFolder:
@@ -31,19 +33,22 @@ def load_folder(metrics_dir: str | None, only: str | None = None) -> LoadedFolde
 
 
 def load_spec(metric_batch: str, metrics_dir: str | None) -> BatchSpec:
-    """Return one batch of a metrics folder; raises ``BatchNotFound`` naming file, line and key if it is broken."""
+    """Return one batch of a metrics folder; ``ConfigError`` names file, line and key of what is broken in it."""
     folder = load_folder(metrics_dir, only=metric_batch)
     if metric_batch in folder.batches:
         return folder.batches[metric_batch].spec
-    if own := [str(error) for error in folder.errors if error.metric_batch == metric_batch]:
-        raise BatchNotFound("\n".join(own))
-    known = sorted(load_folder(metrics_dir).batches)
-    raise BatchNotFound(f"no batch {metric_batch!r} in {metrics_dir}; there are: {', '.join(known) or 'none'}")
+    if folder.errors:
+        raise ConfigError(folder.errors)
+    known = ", ".join(sorted(load_folder(metrics_dir).batches))
+    raise BatchNotFound(f"no batch {metric_batch!r} in {folder.metrics_dir}; there are: {known or 'none'}")
 
 
 def inline_spec(config: Mapping[str, Any]) -> BatchSpec:
     """Return the batch written as a mapping, in a hand-written DAG, over the site's defaults."""
-    return BatchSpec.model_validate({**settings.site_defaults(), **config})
+    spec, problems = check(merge([site_layer(settings.site_defaults()), Layer("batch", "config", dict(config))]).values)
+    if spec is None:
+        raise ConfigError([BatchError("", "config", None, None, problem.key, problem.message) for problem in problems])
+    return spec
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def mail_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
 
 def connect_mail(monkeypatch: pytest.MonkeyPatch, port: int, **changes: Any) -> None:
     """Define the Airflow connection ``smtp_default``; ``extra`` in ``changes`` replaces single extras."""
-    extra = {"disable_tls": True, "disable_ssl": True, "from_email": "anomstack@example.com", "timeout": 5}
+    extra = {"disable_tls": True, "disable_ssl": True, "from_email": "anomstack@example.com", "timeout": 30}
     extra |= changes.pop("extra", {})
     connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra, **changes}
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
@@ -128,7 +129,7 @@ def connect_smtp(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer; ``seconds`` is how long the server takes for it."""
+    """One HTTP answer after ``seconds``; the server hangs up instead where ``status`` is 0."""
 
     body: bytes
     status: int = 200
@@ -148,6 +149,7 @@ class SlackServer(ThreadingHTTPServer):
         self.answers: dict[str, list[Answer]] = {}
         self.url = f"http://127.0.0.1:{self.server_address[1]}/"
         self.stopping = threading.Event()
+        self.connect: Callable[..., None]
 
     def methods(self) -> list[str]:
         """Return the names of the methods called, in order."""
@@ -186,6 +188,9 @@ class _SlackHandler(BaseHTTPRequestHandler):
         queued = self.server.answers.get(method)
         answer = queued.pop(0) if queued else self.server.usual(method)
         self.server.stopping.wait(answer.seconds)
+        if answer.status == 0:
+            self.close_connection = True
+            return
         self.send_response(answer.status)
         for name, value in {"Content-Type": "application/json", **answer.headers}.items():
             self.send_header(name, value)
@@ -197,16 +202,19 @@ class _SlackHandler(BaseHTTPRequestHandler):
         """Keep the tests' output clean."""
 
 
+def connect_slack(monkeypatch: pytest.MonkeyPatch, url: str, timeout: int = 30) -> None:
+    """Define the Airflow connection ``slack_api_default``."""
+    extra = {"base_url": url, "timeout": timeout}
+    connection = {"conn_type": "slack", "password": "xoxb-very-secret", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_API_DEFAULT", json.dumps(connection))
+
+
 @pytest.fixture
 def slack_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlackServer]:
     """A running stand-in for Slack, known to Airflow as the connection ``slack_api_default``."""
     server = SlackServer()
-    connection = {
-        "conn_type": "slack",
-        "password": "xoxb-very-secret",
-        "extra": {"base_url": server.url, "timeout": 1},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_SLACK_API_DEFAULT", json.dumps(connection))
+    server.connect = partial(connect_slack, monkeypatch, server.url)
+    server.connect()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield server

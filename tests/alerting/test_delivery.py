@@ -357,7 +357,7 @@ def test_concurrent_runs_send_each_alert_once(tmp_path: Path, alerts: list[Alert
             stdout=subprocess.PIPE,
             text=True,
         )
-        for number in range(3)
+        for number in range(2)
     ]
     for process in runs:
         assert process.stdout is not None
@@ -368,7 +368,7 @@ def test_concurrent_runs_send_each_alert_once(tmp_path: Path, alerts: list[Alert
         process.stdin.flush()
     for process in runs:
         process.communicate(timeout=60)
-    assert [process.returncode for process in runs] == [0, 0, 0]
+    assert [process.returncode for process in runs] == [0, 0]
     sent = Path(f"{path}.sent").read_text().split()
     assert sorted(sent) == [alert.event_id for alert in alerts]
 

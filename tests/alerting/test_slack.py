@@ -160,8 +160,15 @@ def test_a_second_limit_in_a_row_is_a_refusal(
 
 
 def test_a_time_out_is_a_refusal_and_not_repeated(slack_server: Any, answer: Any, message: Message) -> None:
-    slack_server.answers["chat.postMessage"] = [answer(b'{"ok": true}', seconds=5)]
+    slack_server.connect(timeout=1)
+    slack_server.answers["chat.postMessage"] = [answer(b'{"ok": true}', seconds=30)]
     assert "TimeoutError" in refusal(message).reason
+    assert slack_server.methods() == ["chat.postMessage"]
+
+
+def test_a_lost_connection_is_not_repeated_at_once(slack_server: Any, answer: Any, message: Message) -> None:
+    slack_server.answers["chat.postMessage"] = [answer(b"", status=0)]
+    assert "RemoteDisconnected" in refusal(message).reason
     assert slack_server.methods() == ["chat.postMessage"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -19,10 +20,8 @@ from anomstack_provider.artifacts.allowlist import ESTIMATOR_MODULES, NATIVE, re
 from anomstack_provider.artifacts.errors import UnsupportedModel
 from anomstack_provider.artifacts.serialization import dumps, loads, pack, unpack
 
-DETECTORS = [
-    *("ABOD", "CBLOF", "CD", "COPOD", "ECOD", "GMM", "HBOS", "IForest", "INNE", "KDE", "KNN", "KPCA", "LOCI", "LODA"),
-    *("LOF", "MCD", "OCSVM", "PCA", "QMCD", "RGraph", "ROD", "Sampling", "SOS"),
-]
+# Fitted on fewer rows.
+SLOW = {"ABOD", "COF", "LOCI", "RGraph", "SOD", "SOS", "KShape", "SAND"}
 
 Array = np.ndarray[Any, Any]
 
@@ -32,28 +31,57 @@ def detector(name: str, **settings: Any) -> Any:
     return cls(**settings)
 
 
+def allowed_detectors() -> list[str]:
+    """Every PyOD module on the allow-list that this PyOD has; some came with later versions."""
+    names = sorted(module for module in ESTIMATOR_MODULES if module.startswith("pyod."))
+    found = [name for name in names if importlib.util.find_spec(name)]
+    assert len(found) > 25
+    return found
+
+
+def fitted_detector(module: str, rows: Array) -> Any:
+    from pyod.models.base import BaseDetector
+    from pyod.models.knn import KNN
+
+    members = vars(importlib.import_module(module)).values()
+    (cls,) = (
+        member
+        for member in members
+        if isinstance(member, type) and issubclass(member, BaseDetector) and member.__module__ == module
+    )
+    settings: dict[str, Any] = {}
+    if cls.__name__ == "LSCP":
+        settings = {"detector_list": [KNN(n_neighbors=3), KNN(n_neighbors=7)], "random_state": 1}
+    if cls.__name__ == "TimeSeriesOD":
+        settings = {"window_size": 10}
+    return cls(**settings).fit(rows[:60] if cls.__name__ in SLOW else rows)
+
+
 def through_a_bundle(model: object) -> Any:
     data, raw_size = pack("{}", {"m": model})
     return unpack(data, "{}", raw_size)["m"]
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", DETECTORS)
-def test_detector_scores_the_same_to_the_bit(name: str, rows: Array, other_rows: Array) -> None:
+@pytest.mark.parametrize("module", allowed_detectors())
+def test_detector_scores_the_same_to_the_bit(module: str, rows: Array, other_rows: Array) -> None:
+    if module.endswith(".mad"):  # takes one column
+        rows, other_rows = rows[:, :1], other_rows[:, :1]
     np.random.seed(3)
-    # Slow ones on fewer rows.
-    fitted = detector(name).fit(rows[:60] if name in ("LOCI", "RGraph", "SOS") else rows)
+    fitted = fitted_detector(module, rows)
     loaded = through_a_bundle(fitted)
     assert type(loaded) is type(fitted)
-    assert repr(loaded.get_params()) == repr(fitted.get_params())
+    assert loaded.get_params().keys() == fitted.get_params().keys()
+    np.testing.assert_array_equal(loaded.decision_scores_, fitted.decision_scores_, strict=True)
+    np.testing.assert_array_equal(loaded.labels_, fitted.labels_, strict=True)
+    assert loaded.threshold_ == fitted.threshold_
+    if module.endswith(".ts_matrix_profile"):  # only scores what it was fitted on
+        return
     # Some draw random numbers when they score.
     np.random.seed(4)
     expected = fitted.decision_function(other_rows)
     np.random.seed(4)
     np.testing.assert_array_equal(loaded.decision_function(other_rows), expected, strict=True)
-    np.testing.assert_array_equal(loaded.decision_scores_, fitted.decision_scores_, strict=True)
-    np.testing.assert_array_equal(loaded.labels_, fitted.labels_, strict=True)
-    assert loaded.threshold_ == fitted.threshold_
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -63,11 +91,6 @@ def test_knn_of_every_tree(algorithm: str, metric: str, rows: Array, other_rows:
     fitted = detector("KNN", algorithm=algorithm, metric=metric, p=3).fit(rows)
     loaded = through_a_bundle(fitted)
     np.testing.assert_array_equal(loaded.decision_function(other_rows), fitted.decision_function(other_rows))
-
-
-def test_fitted_on_one_column(rows: Array) -> None:
-    fitted = detector("MAD").fit(rows[:, :1])
-    assert through_a_bundle(fitted).decision_function(rows[:, :1]).tolist() == fitted.decision_scores_.tolist()
 
 
 def test_a_loaded_model_can_be_fitted_again(knn: Any, other_rows: Array) -> None:
@@ -86,14 +109,17 @@ def test_our_own_records(knn: Any, other_rows: Array) -> None:
     np.testing.assert_array_equal(loaded.score(other_rows), model.score(other_rows))
 
 
+_NUMBERS = npst.scalar_dtypes()
+_RECORDS = st.lists(_NUMBERS, min_size=1, max_size=3).flatmap(
+    lambda parts: st.booleans().map(
+        lambda align: np.dtype([(f"field {number}", part) for number, part in enumerate(parts)], align=align)
+    )
+)
+
+
+@settings(max_examples=60, deadline=None)
 @given(
-    npst.arrays(
-        dtype=st.one_of(
-            npst.scalar_dtypes(),
-            npst.array_dtypes(npst.scalar_dtypes(), max_size=3),
-        ).filter(lambda dtype: dtype.subdtype is None and all("subarray" not in str(n) for n in dtype.names or ())),
-        shape=npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
-    ),
+    npst.arrays(_NUMBERS | _RECORDS, npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)),
     st.sampled_from(["C", "F", "every second", "read-only"]),
 )
 def test_any_array(array: Array, layout: str) -> None:
@@ -104,17 +130,11 @@ def test_any_array(array: Array, layout: str) -> None:
     elif layout == "read-only":
         array = array.copy()
         array.flags.writeable = False
-    try:
-        loaded: Any = loads(dumps(array))
-    except TypeError:
-        # A record of arrays inside an array; nothing fitted has one.
-        assert array.dtype.names
-        assert any(array.dtype[part].subdtype for part in array.dtype.names)
-        return
+    loaded: Any = loads(dumps(array))
     assert loaded.tobytes() == array.tobytes()
     assert (loaded.dtype, loaded.shape) == (array.dtype, array.shape)
     assert array.size == 0 or loaded.flags.f_contiguous or not array.flags.f_contiguous
-    assert array.size == 0 or loaded.flags.writeable == array.flags.writeable
+    assert array.nbytes == 0 or loaded.flags.writeable == array.flags.writeable
 
 
 @pytest.mark.parametrize(
@@ -175,18 +195,20 @@ from pyod.models.knn import KNN
 from pyod.models.pca import PCA
 from anomstack_provider.artifacts.serialization import pack
 rows = np.random.default_rng(1).normal(size=(200, 6))
-models = [cls(contamination=0.01).fit(rows) for cls in (PCA, KNN)] + [IForest(random_state=0, n_estimators=5).fit(rows)]
+models = [PCA().fit(rows), KNN().fit(rows), IForest(random_state=0, n_estimators=5).fit(rows)]
 print(hashlib.sha256(pack("{}", {str(number): model for number, model in enumerate(models)})[0]).hexdigest())
 """
 
 
 def test_another_process_makes_the_same_bytes() -> None:
-    def digest(hash_seed: str) -> str:
-        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
-        run = [sys.executable, "-W", "ignore", "-c", _FIT_AND_PRINT]
-        return subprocess.run(run, env=environment, check=True, capture_output=True, text=True).stdout
-
-    assert digest("1") == digest("2")
+    command = [sys.executable, "-W", "ignore", "-c", _FIT_AND_PRINT]
+    processes = [
+        subprocess.Popen(command, env=os.environ | {"PYTHONHASHSEED": seed}, stdout=subprocess.PIPE)
+        for seed in ("1", "2")
+    ]
+    first, second = (process.communicate()[0] for process in processes)
+    assert first == second
+    assert len(first.strip()) == 64
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ DAG_ID = "anomstack_flights"
 # dates owns the newest day that was over by then: together the two days, the one before and the one after.
 LOGICAL_DATES = [f"2013-02-{day:02d}T12:00:00Z" for day in (8, 9, 10, 11)]
 BLIZZARD = ("2013-02-08", "2013-02-09")
+BLIZZARD_IN_MAIL = ("8 Feb", "9 Feb")
 
 # Runs in the scheduler's container, the one place where the DuckDB file can be opened.
 COUNT_ROWS = """
@@ -163,9 +164,7 @@ def check_components() -> None:
 def run_demo(airflow: Airflow) -> list[str]:
     """Run the blizzard's days one after the other and return the ids of these runs."""
     dag_ids = {DAG_ID}
-    wait(
-        f"the DAG {DAG_ID}", 120, lambda: dag_ids <= {dag["dag_id"] for dag in airflow.call("/dags")["dags"]}
-    )
+    wait(f"the DAG {DAG_ID}", 120, lambda: dag_ids <= {dag["dag_id"] for dag in airflow.call("/dags")["dags"]})
     assert airflow.call("/importErrors")["import_errors"] == []
     airflow.call(f"/dags/{DAG_ID}", {"is_paused": False}, "PATCH")
     runs = []
@@ -200,25 +199,21 @@ def check_mail() -> int:
     about_the_blizzard = 0
     for summary in listing:
         mail = message_from_bytes(http(f"{MAIL}/api/v1/message/{summary['ID']}/raw"), policy=policy.default)
-        charts = [
-            part.get_payload(decode=True) for part in mail.walk() if part.get_content_type() == "image/png"
-        ]
+        charts = [part.get_payload(decode=True) for part in mail.walk() if part.get_content_type() == "image/png"]
         assert charts, f"no chart in {summary['Subject']!r}"
         assert all(isinstance(chart, bytes) and chart.startswith(b"\x89PNG\r\n\x1a\n") for chart in charts)
         assert RECIPIENT in [to["Address"] for to in summary["To"]], summary["To"]
-        about_the_blizzard += any(day in mail.as_string() for day in BLIZZARD)
+        about_the_blizzard += any(day in summary["Subject"] for day in BLIZZARD_IN_MAIL)
         subjects.append(f"{summary['Subject']} ({sum(map(len, charts)) // 1024} kB of chart)")
     for subject in sorted(subjects):
         print(f"mail: {subject}")
-    assert about_the_blizzard, f"no mail names one of the days {BLIZZARD}"
+    assert about_the_blizzard, f"no subject names one of the days {BLIZZARD_IN_MAIL}"
     return len(listing)
 
 
 def check_again(airflow: Airflow, run_id: str, before: dict[str, Any], sent: int) -> None:
     """Clearing a run that alerted leaves the same rows and sends nothing a second time."""
-    airflow.call(
-        f"/dags/{DAG_ID}/clearTaskInstances", {"dry_run": False, "dag_run_id": run_id, "only_failed": False}
-    )
+    airflow.call(f"/dags/{DAG_ID}/clearTaskInstances", {"dry_run": False, "dag_run_id": run_id, "only_failed": False})
     summary = airflow.finish(run_id)
     after = rows()
     assert after["digest"] == before["digest"], f"the second time left other rows: {before} {after}"

@@ -34,9 +34,7 @@ def test_a_variable_is_listed_once() -> None:
 
 
 def test_defaults_shown_are_the_defaults_and_needed_ones_are_empty() -> None:
-    defaults = {
-        name: {text for other, kind, text in USES if other == name and kind == "-"} for name, _, _ in USES
-    }
+    defaults = {name: {text for other, kind, text in USES if other == name and kind == "-"} for name, _, _ in USES}
     needed = {name for name, kind, _ in USES if kind == "?"}
     for name, (commented, value) in EXPLAINED.items():
         if name in needed:

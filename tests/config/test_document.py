@@ -135,13 +135,13 @@ def test_a_number_too_long_to_be_one_is_refused():
     ids=["billion laughs", "long text", "brackets", "braces", "dashes", "long list"],
 )
 def test_a_bomb_is_defused_at_once(text: str):
-    start = time.perf_counter()
+    start = time.process_time()
     message, *_ = failure(text)
     assert message in (
-        "is far too large once its aliases are followed; use fewer of them",
+        "holds too much, counting what its aliases repeat; make it smaller",
         "is nested more than 30 levels deep",
     )
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 2
 
 
 def test_bytes_become_text():

@@ -43,7 +43,7 @@ def test_the_context_of_templates_is_plain_and_as_written(folder: Any):
         "a.yaml",
         "metric_batch: a\ningest_sql: select 1\nalert_methods: email,slack\nscore_exclude_metrics: "
         "[\"'x'\"]\n"
-        "completeness_delay: 2h\ndisable_train: False\nstart_date: 2024-01-31\n",
+        "conn_id: ' '\ncompleteness_delay: 2h\ndisable_train: False\nstart_date: 2024-01-31\n",
     )
     context = folder.load({"ANOMSTACK__A__SHARDS": "3"}).batches["a"].context()
     assert context["alert_methods"] == "email,slack"

@@ -88,6 +88,7 @@ def test_one_broken_file_stops_no_other(folder: Any):
             ["a.yaml:1: metric_batch: is empty; name the batch, such as metric_batch: sales"],
         ),
         ("metric_batch: [a]\n", ["a.yaml:1: metric_batch: expected text, got a list"]),
+        ("<<: {metric_batch: 7}\n", ["a.yaml:1: metric_batch: expected text, got 7"]),
         ("metric_batch: {a: b}\n", ["a.yaml:1: metric_batch: expected text, got a mapping"]),
         (f"metric_batch: {'x' * 201}\n", ["a.yaml:1: metric_batch: has 201 characters; a name may have 200"]),
     ],

@@ -37,6 +37,7 @@ def test_one_batch_is_loaded_as_among_all(folder: Any):
         "metric_batch: >-\n  sales",
         "metric_batch:\n  sales",
         "owner: &n sales\nmetric_batch: *n",
+        'description: "\nmetric_batch: other\n"\n"metric\\u005fbatch": sales',
         "description: |\n  metric_batch: other\nmetric_batch: sales",
         'description: "\nmetric_batch: other\n"\n"metric_batch": sales',
         "---\r\nmetric_batch: sales\r",
@@ -58,11 +59,19 @@ def test_a_name_that_continues_in_the_next_line_is_not_cut(folder: Any):
     ]
 
 
+def test_a_second_batch_of_the_name_is_found_however_it_is_written(folder: Any):
+    folder.write("a.yaml", 'description: "\nmetric_batch: other\n"\n"metric_batch": sales\ningest_sql: select 1\n')
+    folder.batch("b.yaml", "sales")
+    loaded = folder.load(only="sales")
+    assert (loaded.batches, [error.path for error in loaded.errors]) == ({}, ["a.yaml", "b.yaml"])
+
+
 def test_one_broken_batch_has_its_errors(folder: Any):
     folder.batch("a.yaml", "a", shards="x")
     folder.batch("b.yaml", "b", shards="y")
     folder.write("c.yaml", "a: [")
-    for name in ("a", "c.yaml"):
+    folder.write("d.yaml", "metric_batch: a\nshards: [")
+    for name in ("a", "c.yaml", "d.yaml"):
         everything = folder.load()
         assert folder.load(only=name).errors == everything.broken[name]
 

@@ -386,8 +386,8 @@ def test_cautions_name_the_key_as_it_was_written():
     assert [key for key, _ in spec(train_cron_schedule="*/180 * * * *").cautions()] == ["train_cron_schedule"]
     assert [key for key, _ in spec(schedule="*/180 * * * *").cautions()] == ["schedule"]
     assert spec().cautions() == []
-    assert spec(disable_tholdalert=False).cautions() == [
-        ("disable_tholdalert", "threshold alerts are on, but tholdalert_thresholds names no metric")
+    assert spec(change_max_n=9, alert_threshold=0.9).cautions() == [
+        ("change_max_n", "no effect in this version: change_max_n")
     ]
 
 

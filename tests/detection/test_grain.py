@@ -53,9 +53,9 @@ def test_a_month_ends_with_the_calendar() -> None:
     ]
 
 
-def test_a_reading_is_closed_when_taken() -> None:
+def test_a_reading_is_closed_once_it_is_taken() -> None:
     starts = times("2024-01-01 00:00:07", 3, "1h")
-    assert (parse("instant").ends(starts, "UTC") == starts).all()
+    assert (parse("instant").ends(starts, "UTC") == starts + np.timedelta64(1, "us")).all()
 
 
 @pytest.mark.parametrize("text", ["", "0h", "h1", "1y", "-1d", "hourly"])

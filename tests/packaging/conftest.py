@@ -33,9 +33,7 @@ class Installation:
             text=True,
         )
         if check and done.returncode:
-            pytest.fail(
-                f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}", pytrace=False
-            )
+            pytest.fail(f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}", pytrace=False)
         return done
 
 
@@ -72,9 +70,7 @@ def installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Insta
     venv.create(root, with_pip=True)
     installed = Installation(root, home)
     # Airflow and the libraries are those of the environment that runs the tests, all but this checkout.
-    site = Path(
-        installed.python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
-    )
+    site = Path(installed.python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
     for path in Path(sysconfig.get_path("purelib")).iterdir():
         target = site / path.name
         if not path.name.startswith("anomstack") and path.suffix != ".pth" and not target.exists():

@@ -47,11 +47,7 @@ def _imports(folder: Path) -> set[str]:
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
                 names.add(node.module)
-    return {
-        name
-        for name in names
-        if name.partition(".")[0] not in {"anomstack_provider", *sys.stdlib_module_names}
-    }
+    return {name for name in names if name.partition(".")[0] not in {"anomstack_provider", *sys.stdlib_module_names}}
 
 
 def _distributions(module: str, declared: set[str]) -> set[str]:
@@ -70,17 +66,13 @@ def test_imported_and_declared_are_the_same(repository: Path, project: dict):
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
     optional = {
         canonicalize_name(Requirement(text).name)
-        for extra in ("s3", "demo")
+        for extra in ("demo", "parquet", "s3")
         for text in project["optional-dependencies"][extra]
     }
-    used = {
-        module: _distributions(module, declared) for module in _imports(repository / "anomstack_provider")
-    }
+    used = {module: _distributions(module, declared) for module in _imports(repository / "anomstack_provider")}
     undeclared = {module: names for module, names in used.items() if not names & (declared | optional)}
     assert undeclared == {}
-    unused = (
-        declared - {name for names in used.values() for name in names} - {"apache-airflow", *BEHIND_ANOTHER}
-    )
+    unused = declared - {name for names in used.values() for name in names} - {"apache-airflow", *BEHIND_ANOTHER}
     assert unused == set()
 
 
@@ -92,7 +84,10 @@ def test_constraints_are_plain_pins(repository: Path, name: str):
 
 @pytest.mark.parametrize(
     ("name", "extras"),
-    [("constraints.txt", ("test", "dev", "s3", "demo")), ("constraints-lowest.txt", ("test", "s3"))],
+    [
+        ("constraints.txt", ("dev", "test", "demo", "parquet", "s3")),
+        ("constraints-lowest.txt", ("test", "demo", "parquet", "s3")),
+    ],
 )
 def test_constraints_pin_every_declared_dependency_inside_its_bounds(
     repository: Path, project: dict, name: str, extras: tuple[str, ...]
@@ -106,8 +101,7 @@ def test_constraints_pin_every_declared_dependency_inside_its_bounds(
     outside = [
         str(need)
         for need in requirements
-        if need.name != project["name"]
-        and not need.specifier.contains(pins.get(canonicalize_name(need.name), "0"))
+        if need.name != project["name"] and not need.specifier.contains(pins.get(canonicalize_name(need.name), "0"))
     ]
     assert outside == []
 

@@ -61,8 +61,6 @@ def test_what_a_dag_file_can_reach_loads_no_heavy_library(repository: Path, patt
 
 
 def test_what_a_task_imports_loads_no_detector_and_no_plotting(repository: Path):
-    modules = _modules(
-        repository, "store/*.py", "detection/*.py", "steps/*.py", "artifacts/*.py", "alerting/*.py"
-    )
+    modules = _modules(repository, "store/*.py", "detection/*.py", "steps/*.py", "artifacts/*.py", "alerting/*.py")
     assert len(modules) > 5
     assert _loaded_by(*modules) & LAZY == set()

@@ -34,13 +34,9 @@ def test_one_version_everywhere(repository: Path):
     assert {info["versions"][0], version(info["package-name"]), newest[1]} == {anomstack_provider.__version__}
 
 
-@pytest.mark.parametrize(
-    "module", [m for entry in get_provider_info()["operators"] for m in entry["python-modules"]]
-)
+@pytest.mark.parametrize("module", [m for entry in get_provider_info()["operators"] for m in entry["python-modules"]])
 def test_operators_exist(module: str):
-    names = [
-        name for name in dir(importlib.import_module(module)) if re.fullmatch(r"Anomstack\w+Operator", name)
-    ]
+    names = [name for name in dir(importlib.import_module(module)) if re.fullmatch(r"Anomstack\w+Operator", name)]
     assert names
 
 

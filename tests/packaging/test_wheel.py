@@ -15,9 +15,7 @@ PROVIDER = "anomstack-provider"
 
 
 def _airflow_version(installation) -> Version:
-    text = installation.python(
-        "-c", "from importlib.metadata import version; print(version('apache-airflow'))"
-    )
+    text = installation.python("-c", "from importlib.metadata import version; print(version('apache-airflow'))")
     return Version(text.stdout.strip())
 
 
@@ -108,9 +106,7 @@ print("PLUGINS", sorted(p.name for p in plugins if "anomstack" in p.name), "ERRO
 def test_airflow_knows_the_config_section_and_its_defaults(installation):
     done = installation.python("-m", "airflow", "config", "get-value", "anomstack", "duckdb_path")
     assert done.stdout.splitlines()[-1] == "anomstack.duckdb"
-    listed = installation.python(
-        "-m", "airflow", "config", "list", "--section", "anomstack", "--defaults"
-    ).stdout
+    listed = installation.python("-m", "airflow", "config", "list", "--section", "anomstack", "--defaults").stdout
     assert "AIRFLOW__ANOMSTACK__METRICS_DIR" in listed
 
 

@@ -127,6 +127,15 @@ def test_the_newest_versions_are_kept(rig: RigOf) -> None:
     assert kept == ["20240221T000000Z", "20240222T000000Z"]
 
 
+def test_a_backfill_keeps_the_model_that_it_is_about_to_use(rig: RigOf) -> None:
+    r = rig(model_keep_versions=1)
+    r.put("m", noise(60))
+    train(r.spec, r.window("2024-02-22", "2024-02-23"), r.store, r.models)
+    train(r.spec, r.window("2024-02-20", "2024-02-21"), r.store, r.models)
+    kept = sorted(path.name.split("-")[0] for path in (r.folder / "models" / "b").iterdir())
+    assert kept == ["20240220T000000Z", "20240222T000000Z"]
+
+
 # -- score
 
 

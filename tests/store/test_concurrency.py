@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from anomstack_provider.store.dialects import source_dialect
 from anomstack_provider.store.errors import StoreBusy
 from anomstack_provider.store.metric_store import MetricStore
 
@@ -87,6 +88,27 @@ def test_threads_of_one_process_on_the_duckdb_file(duckdb_file, frame, stored):
         thread.join()
     assert errors == []
     assert duckdb_file.run("SELECT count(*) FROM metrics") == [(41,)]
+
+
+def test_processes_wait_for_each_other_with_the_holder_named(duckdb_file, frame, processes, tmp_path):
+    """Among themselves they take turns by a lock beside the file, from before it is opened until it is closed."""
+    hook = duckdb_file.hook()
+    MetricStore(hook, "metrics", "sales").ensure_table()
+
+    def work():
+        with source_dialect(hook).connected(hook):
+            (tmp_path / "inside").touch()
+            time.sleep(60)
+
+    holder = processes.start(work)
+    while not (tmp_path / "inside").exists():
+        assert holder.is_alive()
+        time.sleep(0.01)
+    with pytest.raises(StoreBusy, match=f"anomstack.duckdb: still busy after 0.2 s.*PID {holder.pid}"):
+        MetricStore(hook, "metrics", "sales", lock_wait=0.2).read(["metric"], since=None, until=LATE)
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    assert MetricStore(hook, "metrics", "sales", lock_wait=5).replace(frame([("m", "metric", START, 1.0)])) == 1
 
 
 def test_a_file_that_stays_locked_ends_in_an_error_that_names_it_and_its_holder(duckdb_file, frame, hold):

@@ -35,11 +35,7 @@ class EmailChannel:
     @classmethod
     def from_spec(cls, spec: BatchSpec) -> EmailChannel | Unconfigured:
         """Return the channel of a batch; unconfigured while ``email_to`` is empty."""
-        return (
-            cls(tuple(spec.email_to), spec.smtp_conn_id)
-            if spec.email_to
-            else Unconfigured(cls.name, "email_to")
-        )
+        return cls(tuple(spec.email_to), spec.smtp_conn_id) if spec.email_to else Unconfigured(cls.name, "email_to")
 
     def send(self, message: Message, chart: bytes | None, filename: str) -> None:
         """
@@ -47,17 +43,15 @@ class EmailChannel:
 
         A refused recipient is an error, marked ``accepted`` because the others have their mail by then.
         """
+        from airflow.providers.common.compat.sdk import AirflowException
         from airflow.providers.smtp.hooks.smtp import SmtpHook
-        from airflow.sdk.exceptions import AirflowException
 
         hook = SmtpHook(self.conn_id)
         try:
             client = _connect(hook)
             sender = self._sender(hook)
             mail = compose_mail(message, chart, filename, sender=sender, recipients=self.recipients)
-            refused = client.send_message(
-                mail, from_addr=parseaddr(sender)[1], to_addrs=list(self.recipients)
-            )
+            refused = client.send_message(mail, from_addr=parseaddr(sender)[1], to_addrs=list(self.recipients))
         except (AirflowException, OSError, ValueError, RuntimeError) as error:
             # OSError: whatever network, TLS and smtplib raise. RuntimeError: the hook's on its extras.
             raise self._error(hook, self._what_failed(hook, error)) from error
@@ -70,9 +64,7 @@ class EmailChannel:
 
     def _sender(self, hook: SmtpHook) -> str:
         if not hook.from_email:
-            raise ValueError(
-                f"connection '{self.conn_id}' has no from_email in its extra; add the sender's address"
-            )
+            raise ValueError(f"connection '{self.conn_id}' has no from_email in its extra; add the sender's address")
         return str(hook.from_email)
 
     def _what_failed(self, hook: SmtpHook, error: Exception) -> str:
@@ -152,9 +144,7 @@ def _connect(hook: SmtpHook) -> smtplib.SMTP:
     and sends again after any error; its client has no public name in any release so far.
     """
     client = hook.get_conn()._smtp_client
-    assert isinstance(
-        client, smtplib.SMTP
-    )  # get_conn raises where it has none; the other kind is asynchronous
+    assert isinstance(client, smtplib.SMTP)  # get_conn raises where it has none; the other kind is asynchronous
     return client
 
 

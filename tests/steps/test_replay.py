@@ -1,0 +1,486 @@
+"""
+Preview and the runs of a DAG give the same scores, to the bit, and the same alerts.
+
+Each case is one metric batch over a period. "Live" runs train, score and alert once per interval, each with new store
+and model store objects, as the tasks of a DAG do; preview takes the period in one go. A live period is run twice: in
+order with the rows arriving interval by interval, and shuffled, models deleted now and then, over all rows.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anomstack_provider.alerting.alert import Alert
+from anomstack_provider.artifacts.model_store import open_model_store
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.detection import grain
+from anomstack_provider.runtime.ticks import last_tick
+from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps.alert import alert
+from anomstack_provider.steps.ingest import ingest
+from anomstack_provider.steps.overlay import MemoryRows
+from anomstack_provider.steps.ports import MetricRows
+from anomstack_provider.steps.preview import Preview, preview
+from anomstack_provider.steps.score import score
+from anomstack_provider.steps.train import train
+from anomstack_provider.steps.training import stamp
+from anomstack_provider.store.hooks import open_hook
+from anomstack_provider.store.metric_store import MetricStore
+
+END_OF_TIME = datetime(2100, 1, 1, tzinfo=UTC)
+KNN = [{"model_name": "KNN"}]
+VALUE_ITSELF = {"diff_n": 0, "smooth_n": 0, "lags_n": 0}
+Points = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A batch, the period to replay and its metrics: starts of buckets (UTC) and values."""
+
+    config: Mapping[str, Any]
+    period: RunWindow
+    metrics: Mapping[str, Points]
+
+    @property
+    def spec(self) -> BatchSpec:
+        return BatchSpec(metric_batch="b", ingest_sql="SELECT 1", score_metric_rounding=-1, **self.config)
+
+    def frame(self) -> pd.DataFrame:
+        """Return all points as a batch's query would."""
+        parts = [
+            pd.DataFrame({"metric_name": name, "metric_timestamp": times.astype("datetime64[us]"), "metric_value": values})
+            for name, (times, values) in self.metrics.items()
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+
+# --- series ----------------------------------------------------------------------------------------------------------
+
+
+def times(start: str, end: str, step: str, timezone: str = "UTC") -> np.ndarray:
+    """Return starts of buckets on the calendar of a zone, as UTC."""
+    index = pd.date_range(start, end, freq=step, inclusive="left", tz=timezone)
+    return index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
+
+
+def noise(starts: np.ndarray, seed: int, spikes: Mapping[str, float] | None = None) -> Points:
+    """Return a series around 100 with a spike at the first bucket at or after each named time."""
+    values = 100 + np.random.default_rng(seed).normal(size=len(starts))
+    for moment, height in (spikes or {}).items():
+        values[np.searchsorted(starts, np.datetime64(moment, "us"))] += height
+    return starts, np.round(values, 4)
+
+
+def without(points: Points, start: str, end: str) -> Points:
+    """Cut a gap into a series."""
+    keep = (points[0] < np.datetime64(start, "us")) | (points[0] >= np.datetime64(end, "us"))
+    return points[0][keep], points[1][keep]
+
+
+def storm(points: Points, start: str, buckets: int, growth: float = 1.3) -> Points:
+    """Return the series with an anomaly that lasts: each bucket further out than the one before."""
+    starts, values = points[0], points[1].copy()
+    first = int(np.searchsorted(starts, np.datetime64(start, "us")))
+    swing = 20 * growth ** np.arange(buckets) * np.where(np.arange(buckets) % 2, -1, 1)
+    values[first : first + buckets] += swing[: len(values) - first]
+    return starts, np.round(values, 4)
+
+
+def period(start: str, end: str, timezone: str = "UTC") -> RunWindow:
+    first, last = (datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(timezone)) for text in (start, end))
+    return RunWindow(first, last)
+
+
+# --- cases -----------------------------------------------------------------------------------------------------------
+
+
+def daily() -> Case:
+    """Anomstack's defaults, daily; a gap, a metric that begins and one that ends in the period, a storm."""
+    starts = times("2023-12-01", "2024-04-20", "1D")
+    return Case(
+        {"schedule": "@daily", "train_cron_schedule": "@weekly", "alert_threshold": 0.7},
+        period("2024-02-20", "2024-04-01"),
+        {
+            "spikes": noise(starts, 1, {"2024-02-25": 30, "2024-03-09": -40, "2024-03-11": 60}),
+            "gap": without(noise(starts, 2, {"2024-03-20": 30}), "2024-03-01", "2024-03-16"),
+            "begins": without(noise(starts, 3, {"2024-03-29": 40}), "2023-12-01", "2024-03-05"),
+            "ends": without(noise(starts, 4, {"2024-02-28": 40}), "2024-03-02", "2024-05-01"),
+            "storm": storm(noise(starts, 5), "2024-02-10", 45, growth=2.0),
+        },
+    )
+
+
+def hourly() -> Case:
+    """Hours of New York over the change of the clocks, judged three hours late, trained every six hours."""
+    starts = times("2024-02-20", "2024-03-12", "1h", "America/New_York")
+    return Case(
+        {
+            "schedule": "@hourly",
+            "timezone": "America/New_York",
+            "train_cron_schedule": "0 */6 * * *",
+            "completeness_delay": "3h",
+            "alert_smooth_n": 1,
+            "model_configs": KNN,
+        },
+        period("2024-03-09T14:00", "2024-03-11T02:00", "America/New_York"),
+        {
+            "m/1 'x'": noise(starts, 1, {"2024-03-10T05:00": 30, "2024-03-10T09:00": 30}),
+            "gap": without(noise(starts, 2, {"2024-03-10T21:00": 30}), "2024-03-09T12:00", "2024-03-10T20:00"),
+        },
+    )
+
+
+def resampled_hours() -> Case:
+    """Quarters of an hour that become hours, with gaps longer than the hours that a run reads."""
+    starts = times("2024-02-20", "2024-03-08", "15min")
+    return Case(
+        {
+            "schedule": "@hourly",
+            "train_cron_schedule": "@daily",
+            "preprocess_params": {"freq": "1h", "freq_agg": "sum"},
+            "completeness_delay": "90m",
+            "score_max_n": 5,
+            "alert_smooth_n": 0,
+            "model_configs": KNN,
+        },
+        period("2024-03-05T06:00", "2024-03-06T18:00"),
+        {
+            "whole": noise(starts, 1, {"2024-03-05T12:00": 300}),
+            "short gap": without(noise(starts, 2, {"2024-03-05T18:00": 300}), "2024-03-05T08:00", "2024-03-05T17:30"),
+            "long gap": without(noise(starts, 3, {"2024-03-06T05:00": 300}), "2024-03-02T08:00", "2024-03-05T12:30"),
+            "begins": without(noise(starts, 4, {"2024-03-06T11:00": 300}), "2024-02-20", "2024-03-05T10:15"),
+        },
+    )
+
+
+def resampled_days() -> Case:
+    """Hours that become days of New York; a gap that reaches over the edge of the training days."""
+    starts = times("2024-01-01", "2024-03-20", "1h", "America/New_York")
+    return Case(
+        {
+            "schedule": "0 6 * * *",
+            "timezone": "America/New_York",
+            "train_cron_schedule": "@daily",
+            "train_metric_timestamp_max_days_ago": 30,
+            "preprocess_params": {"freq": "1D", "diff_n": 0, "smooth_n": 0, "lags_n": 2},
+            "alert_smooth_n": 0,
+            "alert_threshold": 0.7,
+            "model_configs": KNN,
+        },
+        period("2024-02-25T06:00", "2024-03-18T06:00", "America/New_York"),
+        {
+            "whole": noise(starts, 1, {"2024-03-09T12:00": 900}),
+            "gap": without(noise(starts, 2, {"2024-03-12T12:00": 900}), "2024-01-25", "2024-02-14"),
+        },
+    )
+
+
+def readings() -> Case:
+    """Readings at odd moments and on the hour, which are closed once they are taken."""
+    chance = np.random.default_rng(9).integers(0, 12 * 24 * 60, 1500)
+    odd = np.unique(np.datetime64("2024-02-20", "us") + chance.astype("timedelta64[m]"))
+    on_the_edge = times("2024-02-20", "2024-03-03", "20min")
+    return Case(
+        {
+            "schedule": "@hourly",
+            "train_cron_schedule": "@daily",
+            "grain": "instant",
+            "preprocess_params": VALUE_ITSELF,
+            "alert_smooth_n": 0,
+            "alert_snooze_n": 5,
+            "model_configs": KNN,
+        },
+        period("2024-02-29T00:00", "2024-03-01T06:00"),
+        {
+            "odd": noise(odd, 1, {"2024-02-29T10:00": 30}),
+            "on the edge": noise(on_the_edge, 2, {"2024-02-29T12:00": 30, "2024-02-29T20:20": 30}),
+        },
+    )
+
+
+def long_buckets() -> Case:
+    """Weeks and months in a daily batch: they began long before the run in which they close."""
+    return Case(
+        {
+            "schedule": "@daily",
+            "train_cron_schedule": "@weekly",
+            "train_metric_timestamp_max_days_ago": 1000,
+            "score_metric_timestamp_max_days_ago": 3,
+            "alert_metric_timestamp_max_days_ago": 7,
+            "completeness_delay": "2d",
+            "train_min_n": 10,
+            "alert_snooze_n": 0,
+            "preprocess_params": VALUE_ITSELF,
+            "alert_smooth_n": 0,
+            "model_configs": KNN,
+        },
+        period("2024-02-25", "2024-04-05"),
+        {
+            "months": noise(times("2022-01-01", "2024-05-01", "MS"), 1, {"2024-02-01": 30}),
+            "weeks": noise(times("2023-01-02", "2024-04-20", "7D"), 2, {"2024-03-04": 30}),
+        },
+    )
+
+
+def more_than_the_look_back() -> Case:
+    """A storm and a snooze longer than the look-back, smoothed; three looked at again each time."""
+    starts = times("2024-01-01", "2024-03-10", "1h")
+    return Case(
+        {
+            "schedule": "0 */6 * * *",
+            "train_cron_schedule": "@weekly",
+            "score_max_n": 1,
+            "alert_recent_n": 3,
+            "alert_smooth_n": 2,
+            "alert_snooze_n": 60,
+            "alert_threshold": 0.6,
+            "model_configs": KNN,
+        },
+        period("2024-02-27", "2024-03-05"),
+        {
+            "storm before": storm(noise(starts, 1), "2024-02-22T01:00", 200),
+            "storm inside": storm(noise(starts, 2), "2024-02-28T01:00", 120),
+            "begins as a storm": storm(
+                without(noise(starts, 3), "2024-01-01", "2024-02-26T20:00"), "2024-02-27T14:00", 100
+            ),
+        },
+    )
+
+
+def changing_grain() -> Case:
+    """Metrics whose step changes; the windows do not begin where their buckets do."""
+    hours, days = times("2024-02-20", "2024-03-05", "1h"), times("2024-01-20", "2024-03-20", "1D")
+    slower = np.r_[hours, days[days >= hours[-1]]]
+    faster = np.r_[days[days < hours[0]], hours, times("2024-03-05", "2024-03-20", "1h")]
+    return Case(
+        {
+            "schedule": "0 6 * * *",
+            "train_cron_schedule": "@daily",
+            "alert_smooth_n": 0,
+            "alert_snooze_n": 0,
+            "alert_threshold": 0.7,
+            "train_min_n": 3,
+            "preprocess_params": VALUE_ITSELF,
+            "model_configs": KNN,
+        },
+        period("2024-02-24T06:00", "2024-03-14T06:00"),
+        {
+            "slower": noise(slower, 1, {"2024-03-04T05:00": 30, "2024-03-05": 40, "2024-03-10": 50, "2024-03-12": 60}),
+            "faster": noise(faster, 2, {"2024-02-24": 30, "2024-03-01": 40}),
+        },
+    )
+
+
+CASES: list[Callable[[], Case]] = [
+    daily,
+    hourly,
+    resampled_hours,
+    resampled_days,
+    readings,
+    long_buckets,
+    more_than_the_look_back,
+    changing_grain,
+]
+by_name = pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+
+def intervals(spec: BatchSpec, whole: RunWindow) -> list[RunWindow]:
+    """Return the data intervals of the batch's DAG in a period that begins and ends at ticks."""
+    found, end = [], whole.end
+    while end > whole.start:
+        found.append(RunWindow(last_tick(spec.cron, spec.timezone, end), end))
+        end = found[-1].start
+    assert end == whole.start
+    return found[::-1]
+
+
+@dataclass
+class Live:
+    """A batch's rows, and the runs over them; each gets its stores from ``rows`` and a folder of models."""
+
+    case: Case
+    rows: Callable[[], MetricRows]
+    models: Path
+    sent: dict[str, Alert] = field(default_factory=dict)
+
+    def run(self, spec: BatchSpec, window: RunWindow) -> None:
+        """Do what the tasks of one run do after ingest."""
+        for step in (train, score):
+            for shard in range(spec.shards):
+                step(spec, window, self.rows(), self.model_store(), shard=shard, shards=spec.shards)
+        for found in alert(spec, window, self.rows(), self.model_store()).alerts:
+            self.sent.setdefault(found.event_id, found)
+            assert self.sent[found.event_id] == found
+
+    def model_store(self) -> Any:
+        return open_model_store(f"file://{self.models}", "/")
+
+    def in_order(self) -> Live:
+        """Ingest and run interval by interval; what lies before the period is there."""
+        spec, data = self.case.spec, self.case.frame()
+
+        def fetch(window: RunWindow) -> pd.DataFrame:
+            moments = data["metric_timestamp"].to_numpy()
+            return data[(moments >= stamp(window.start)) & (moments < stamp(window.end))]
+
+        ingest(spec, RunWindow(datetime(2000, 1, 1, tzinfo=UTC), self.case.period.start), self.rows(), fetch)
+        for window in intervals(spec, self.case.period):
+            ingest(spec, window, self.rows(), fetch)
+            self.run(spec, window)
+        return self
+
+    def shuffled(self, seed: int) -> Live:
+        """Run the intervals in any order over all rows, those after the period too; models vanish at times."""
+        spec = self.case.spec
+        store(self.case, self.rows())
+        windows = intervals(spec, self.case.period)
+        random.Random(seed).shuffle(windows)
+        for number, window in enumerate(windows):
+            if number % 5 == 3:
+                shutil.rmtree(self.models)
+            self.run(spec, window)
+        return self
+
+
+def store(case: Case, rows: MetricRows) -> None:
+    everything = RunWindow(datetime(2000, 1, 1, tzinfo=UTC), END_OF_TIME)
+    ingest(case.spec, everything, rows, lambda window: case.frame())
+
+
+def live(case: Case, folder: Path, rows: Callable[[], MetricRows] | None = None) -> Live:
+    memory = MemoryRows()
+    return Live(case, rows or (lambda: memory), folder / "models")
+
+
+def previewed(case: Case) -> Preview:
+    rows = MemoryRows()
+    store(case, rows)
+    return preview(case.spec, case.period, rows)
+
+
+def closed_in(case: Case, rows: MetricRows, kind: str) -> list[tuple[str, str, str, str]]:
+    """Return the rows of a type whose buckets closed in the period, values as the text of their bits."""
+    spec, found = case.spec, rows.read([kind], since=None, until=END_OF_TIME)
+    edges = [stamp(moment - spec.completeness_delay) for moment in (case.period.start, case.period.end)]
+    closed = []
+    for row in found.itertuples():
+        start = np.array([np.datetime64(row.metric_timestamp, "us")])
+        end = grain.parse(json.loads(row.metadata)["grain"]).ends(start, spec.timezone)[0]
+        if edges[0] < end <= edges[1]:
+            closed.append((row.metric_name, str(row.metric_timestamp), row.metric_value.hex(), row.metadata))
+    return closed
+
+
+def assert_same(case: Case, found: Live, expected: Preview) -> None:
+    """Compare every byte of the score and alert rows, and what would have been sent."""
+    for kind in ("score", "alert"):
+        ours, theirs = closed_in(case, found.rows(), kind), closed_in(case, expected.rows, kind)
+        assert sorted(set(ours) ^ set(theirs)) == [], f"{kind} rows: live has {len(ours)}, preview {len(theirs)}"
+    sent = {key for key in closed_in(case, found.rows(), "alert")}
+    assert {json.loads(row[3])["event_id"] for row in sent} <= found.sent.keys()
+    assert {a.event_id for a in expected.alerts} <= found.sent.keys()
+    extra = found.sent.keys() - {a.event_id for a in expected.alerts}
+    # What a first run may find among the newest buckets closed before the period.
+    assert {found.sent[key].bucket for key in extra} <= {a.bucket for a in _before(case, found)}
+
+
+def _before(case: Case, found: Live) -> Iterator[Alert]:
+    inside = {json.loads(row[3])["event_id"] for row in closed_in(case, found.rows(), "alert")}
+    return (a for key, a in found.sent.items() if key not in inside)
+
+
+# --- tests -----------------------------------------------------------------------------------------------------------
+
+
+@by_name
+def test_runs_in_order_with_rows_arriving_are_what_preview_says(make: Callable[[], Case], tmp_path: Path) -> None:
+    case = make()
+    expected = previewed(case)
+    assert expected.alerts
+    assert closed_in(case, expected.rows, "score")
+    assert_same(case, live(case, tmp_path).in_order(), expected)
+
+
+@by_name
+def test_runs_in_any_order_are_what_preview_says(make: Callable[[], Case], tmp_path: Path) -> None:
+    case = make()
+    assert_same(case, live(case, tmp_path).shuffled(seed=1), previewed(case))
+
+
+@by_name
+def test_alerts_are_the_plain_fold_over_all_scores_there_are(make: Callable[[], Case]) -> None:
+    case = make()
+    spec = case.spec
+    rows = MemoryRows()
+    store(case, rows)
+    since_ever = preview(spec, RunWindow(datetime(2000, 1, 1, tzinfo=UTC), case.period.end), rows).rows
+    everything = since_ever.read(["score"], since=None, until=END_OF_TIME)
+    expected = set()
+    for name, scores in everything.groupby("metric_name"):
+        values, silent_until = scores["metric_value"].tolist(), 0
+        for i in range(spec.alert_smooth_n, len(values)):
+            newest = values[i - spec.alert_smooth_n : i + 1]
+            if sum(newest) / len(newest) >= spec.alert_threshold and i >= silent_until:
+                expected.add((name, scores["metric_timestamp"].iloc[i]))
+                silent_until = i + 1 + spec.alert_snooze_n
+    found = previewed(case)
+    inside = {(name, moment) for name, moment, _, _ in closed_in(case, since_ever, "score")}
+    assert {(a.metric_name, pd.Timestamp(a.bucket).tz_localize(None)) for a in found.alerts} & {
+        (name, pd.Timestamp(moment)) for name, moment in inside
+    } == {key for key in expected if (key[0], str(key[1])) in inside}
+
+
+@pytest.mark.parametrize("make", [daily, hourly], ids=lambda make: make.__name__)
+def test_the_same_in_duckdb_with_new_connections_for_each_run(make: Callable[[], Case], tmp_path: Path) -> None:
+    case = make()
+    path = str(tmp_path / "anomstack.duckdb")
+    found = live(case, tmp_path, lambda: MetricStore(open_hook(None, path), "metrics", "b"))
+    store(case, found.rows())
+    expected = preview(case.spec, case.period, found.rows())
+    assert not len(found.rows().read(["score", "alert"], since=None, until=END_OF_TIME)), "a preview writes nothing"
+    assert_same(case, found.shuffled(seed=2), expected)
+
+
+def test_shards_do_not_change_a_row(tmp_path: Path) -> None:
+    whole = daily()
+    split = Case({**whole.config, "shards": 3}, whole.period, whole.metrics)
+    assert_same(split, live(split, tmp_path).in_order(), previewed(whole))
+
+
+def test_running_everything_again_changes_no_byte(tmp_path: Path) -> None:
+    case = hourly()
+    found = live(case, tmp_path).in_order()
+    before = found.rows().read(["metric", "score", "alert"], since=None, until=END_OF_TIME)
+    found.shuffled(seed=3)
+    found.rows().replace(found.rows().read(["metric"], since=None, until=END_OF_TIME))
+    after = found.rows().read(["metric", "score", "alert"], since=None, until=case.period.end)
+    pd.testing.assert_frame_equal(before, after[after["metric_timestamp"] < pd.Timestamp("2100")], check_exact=True)
+
+
+def test_a_part_of_a_preview_is_the_preview_of_that_part() -> None:
+    case = daily()
+    part = Case(case.config, period("2024-03-09", "2024-03-20"), case.metrics)
+    assert closed_in(part, previewed(part).rows, "score") == closed_in(part, previewed(case).rows, "score")
+    assert closed_in(part, previewed(part).rows, "alert") == closed_in(part, previewed(case).rows, "alert")
+
+
+def test_the_scores_of_a_preview_are_those_of_its_period() -> None:
+    case = daily()
+    table = previewed(case).scores
+    assert table["metric_timestamp"].min() >= pd.Timestamp("2024-02-20")
+    assert table["metric_timestamp"].max() < pd.Timestamp("2024-04-01")
