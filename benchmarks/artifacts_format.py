@@ -98,16 +98,10 @@ def measure(name: str, save: Callable[[], Any], load: Callable[[Any], Any], roun
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--models", type=int, default=1000, help="metrics, each with a PCA and a KNN (%(default)s)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=int, default=1000, help="metrics, each with a PCA and a KNN (%(default)s)")
     parser.add_argument("--iforests", type=int, default=10, help="of them also with an IForest (%(default)s)")
-    parser.add_argument(
-        "--rows", type=int, default=2000, help="rows that each model is fitted on (%(default)s)"
-    )
+    parser.add_argument("--rows", type=int, default=2000, help="rows that each model is fitted on (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="the best of so many is taken (%(default)s)")
     options = parser.parse_args()
 

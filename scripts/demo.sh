@@ -13,13 +13,20 @@ cp "$repo/example_dags/anomstack_dags.py" "$AIRFLOW__CORE__DAGS_FOLDER/"
 say "loading every flight of 2013 into DuckDB"
 python -m anomstack_provider.demo load
 
-say "starting Airflow"
+say "a backfill of the batch 'flights', 7 to 10 February 2013"
+# Everything is queued before Airflow starts: SQLite, its database here, has one writer at a time.
+airflow db migrate > "$AIRFLOW_HOME/setup.log" 2>&1
+{
+    airflow dags reserialize
+    airflow dags unpause anomstack_flights
+    # CLI dates are those at which intervals end, a day later.
+    airflow backfill create --dag-id anomstack_flights --from-date 2013-02-08 --to-date 2013-02-11 --max-active-runs 2
+} >> "$AIRFLOW_HOME/setup.log" 2>&1 || { cat "$AIRFLOW_HOME/setup.log"; exit 1; }
+
+say "starting Airflow to run it"
 start_airflow
 wait_for_airflow
-
-say "running the batch 'flights' for 6 to 12 February 2013"
-python "$repo/scripts/airflow_api.py" unpause anomstack_flights
-python "$repo/scripts/airflow_api.py" backfill anomstack_flights 2013-02-06T00:00:00Z 2013-02-12T00:00:00Z
+python "$repo/scripts/airflow_api.py" backfilled anomstack_flights
 stop_airflow
 trap - EXIT
 

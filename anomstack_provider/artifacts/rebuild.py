@@ -129,7 +129,10 @@ def read_dtype(text: DTypeText) -> np.dtype[Any]:
     if isinstance(text, str):
         if not _PLAIN_DTYPE.fullmatch(text):
             raise NotAllowed(f"{text!r} is not a plain array type")
-        return np.dtype(text)
+        plain = np.dtype(text)
+        if plain.itemsize == 0:  # NumPy makes it one wide when it makes an array
+            raise NotAllowed(f"{text!r} holds nothing")
+        return plain
     names, formats, offsets, itemsize = text
     return np.dtype(
         {

@@ -1,4 +1,18 @@
-"""Fitted models to the bytes of one bundle and back, without running what a file says."""
+"""Fitted models to the bytes of one bundle and back, without running what a file says.
+
+A bundle is a line naming the format, a line naming its key, and a pickle (protocol 5) under zlib level 1. The pickle
+calls nothing but the functions of ``rebuild``, which look classes up on the ``allowlist``; the unpickler knows no
+other name. Objects are taken apart by the same rules when they are saved, so what could not be loaded is refused then.
+
+Chosen over skops by measuring (``benchmarks/artifacts_format.py``, 1,000 PCA + 1,000 KNN + 10 IForest of 2,000 x 6, in
+one run): skops takes 18 times our time to save, 4 times to load and 4.2 times the bytes (1.1 times when deflated),
+and it trusts whole classes with their ``__setstate__``, compiled ones too. A plain pickle, not compressed, takes 0.2,
+0.3 and 3.0 times: zlib costs a twelfth of the time of fitting and saves two thirds of the bytes, level 6 another
+eighth for 1.6 times the time.
+
+What this cannot promise: that the numbers in a bundle make sense. Whoever may write to the store can make models
+that score wrongly, or that libsvm trips over; write access to it is worth as much as to the metrics table.
+"""
 
 from __future__ import annotations
 

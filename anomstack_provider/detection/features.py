@@ -67,9 +67,7 @@ def trailing_mean(values: Floats, count: int) -> Floats:
     return total / count
 
 
-def resample(
-    series: Series, freq: str, how: str, timezone: str, since: np.datetime64 | None = None
-) -> Series:
+def resample(series: Series, freq: str, how: str, timezone: str, since: np.datetime64 | None = None) -> Series:
     """
     Return one value per ``freq`` bucket of the calendar of ``timezone``; a bucket without points stays a gap.
 

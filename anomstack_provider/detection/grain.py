@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,8 @@ _CANDIDATES = [(n, "min") for n in (1, 2, 3, 5, 10, 15, 20, 30)] + [(n, "h") for
 _CANDIDATES += [(1, "d"), (1, "w")]
 # So many of the newest steps decide: enough for a gap or two not to count, few enough to follow a change of schedule.
 _STEPS = 21
-# A reading is a bucket of the shortest length there is. With none, a reading at the very end of a run's half-open window
-# would belong to that run, which has not ingested it yet, and no run would judge it.
+# A reading is a bucket of the shortest length there is. With none, a reading at the very end of a run's half-open
+# window would belong to that run, which has not ingested it yet, and no run would judge it.
 _TICK = np.timedelta64(1, "us")
 
 
@@ -75,8 +76,8 @@ def of_freq(freq: str) -> Grain:
     """
     Return the grain of series that are resampled to a pandas frequency.
 
-    :raises ValueError: its buckets have no fixed place in the calendar (``2W`` begins wherever the data do), or no grain
-        can name them (seconds, business days).
+    :raises ValueError: its buckets have no fixed place in the calendar (``2W`` begins wherever the data do), or no
+        grain can name them (seconds, business days).
     """
     import pandas as pd
     from pandas.tseries.frequencies import to_offset
@@ -92,7 +93,9 @@ def of_freq(freq: str) -> Grain:
     calendar = {pd.offsets.Week: (1, "w"), pd.offsets.MonthBegin: (1, "mo"), pd.offsets.QuarterBegin: (3, "mo")}
     if count == 1 and type(offset) in calendar:
         return Grain(*calendar[type(offset)])
-    raise ValueError(f"freq {freq!r} cannot be used; give minutes, hours or days such as 15min, 6h, 7D, or one of W, MS, QS")
+    raise ValueError(
+        f"freq {freq!r} cannot be used; give minutes, hours or days such as 15min, 6h, 7D, or one of W, MS, QS"
+    )
 
 
 def infer(times: Times, timezone: str) -> Grain:
@@ -120,6 +123,15 @@ def _aligned(local: Times, seconds: int) -> bool:
     """Whether all times lie on the grid of that length within the day (from a day on: on midnights)."""
     grid = min(seconds, 86_400) * 1_000_000
     return bool(np.all(local.astype(np.int64) % grid == 0))
+
+
+def mixed_ends(grains: Sequence[str], starts: Times, timezone: str) -> Times:
+    """Return where the buckets that begin at ``starts`` end, each of a grain of its own, as text."""
+    texts, ends = np.array(grains, object), starts.copy()
+    for text in set(grains):
+        mine = texts == text
+        ends[mine] = parse(text).ends(starts[mine], timezone)
+    return ends
 
 
 def to_local(times: Times, timezone: str) -> Times:

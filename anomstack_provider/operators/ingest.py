@@ -49,7 +49,8 @@ class AnomstackIngestOperator(AnomstackOperator):
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         """Render the window's own fields, then the query for that window."""
-        env = jinja_env or self.get_template_env()
+        # Not the one that Airflow hands over: that is the DAG's own, which does not know the metrics folder.
+        env = self.get_template_env()
         self.sql = None
         super().render_template_fields(context, env)
         names: Any = template_context(self.spec, self.window(context), context)

@@ -146,12 +146,14 @@ def _settled(spec: BatchSpec, rows: _Scored, window: RunWindow, back: int, fille
 
 
 def _first(spec: BatchSpec, rows: _Scored, window: RunWindow) -> int:
-    """Return the position of the first bucket to look at: closed in the window, or among the newest ones."""
-    if not len(rows.times):
-        return 0
-    found = grain.parse(json.loads(rows.metadata[-1])["grain"])
-    closed_before = found.ends(rows.times, spec.timezone) <= stamp(window.start - spec.completeness_delay)
-    return min(int(closed_before.sum()), max(len(rows.times) - spec.alert_recent_n, 0))
+    """Return the position of the first bucket to look at: not closed before the window, or among the newest ones."""
+    cut = window.start - spec.completeness_delay
+    newest = max(len(rows.times) - spec.alert_recent_n, 0)
+    # Only of the few that began shortly before is it a question whether they had closed, by the grain of their model.
+    begin, end = np.searchsorted(rows.times, [stamp(cut - longest_bucket(spec)), stamp(cut)])
+    grains = [json.loads(text)["grain"] for text in rows.metadata[begin:end]]
+    still_open = np.flatnonzero(grain.mixed_ends(grains, rows.times[begin:end], spec.timezone) > stamp(cut))
+    return min(int(begin + still_open[0]) if len(still_open) else int(end), newest)
 
 
 def _alerts(spec: BatchSpec, name: str, rows: _Scored, first: int) -> list[Alert]:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.detection import grain
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.alert import alert
 from anomstack_provider.steps.ingest import Fetch, ingest
@@ -23,6 +24,7 @@ from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.overlay import MemoryRows, NoModels, Overlay
 from anomstack_provider.steps.ports import MetricRows
 from anomstack_provider.steps.score import score
+from anomstack_provider.steps.training import stamp
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,12 @@ def fetch_history(spec: BatchSpec, window: RunWindow, fetch: Fetch) -> tuple[Mem
 def _scores(spec: BatchSpec, window: RunWindow, rows: Overlay, alerts: tuple[Alert, ...]) -> pd.DataFrame:
     """Return every bucket of the period with its score; of a resampled batch the buckets that have one."""
     scored = rows.read(["score"], since=None, until=window.end)
-    scored["value"] = [json.loads(text)["value"] for text in scored["metadata"]]
+    facts = [json.loads(text) for text in scored["metadata"]]
+    starts = scored["metric_timestamp"].to_numpy().astype("datetime64[us]")
+    ends = grain.mixed_ends([fact["grain"] for fact in facts], starts, spec.timezone)
+    # Not the look-back, which closed before and was only scored for what it says about the period.
+    inside = ends > stamp(window.start - spec.completeness_delay)
+    scored = scored.assign(value=[fact["value"] for fact in facts])[inside]
     columns = ["metric_name", "metric_timestamp", "value"]
     table = scored[columns].assign(score=scored["metric_value"])
     if spec.preprocess_params.freq is None:

@@ -98,9 +98,7 @@ def fill(
     return StepResult("score", rows=written, outcomes=outcomes)
 
 
-def _limits(
-    spec: BatchSpec, window: RunWindow, cut: datetime, back: int, since: datetime | None
-) -> dict[str, Any]:
+def _limits(spec: BatchSpec, window: RunWindow, cut: datetime, back: int, since: datetime | None) -> dict[str, Any]:
     """Return the limits of the read: the buckets to score and as many points before as their features need."""
     if spec.preprocess_params.freq is not None:
         oldest = cut - (back + 2) * freq_lengths(spec)[1] - _span(spec)
@@ -115,8 +113,8 @@ def _span(spec: BatchSpec) -> timedelta:
     """
     Return how far back the points of one bucket's features may lie, whatever else a run has read.
 
-    As far as its model's training points; with ``freq``, where no read can count points before it resamples them, twice as
-    many buckets as there are features, so that as many may be missing.
+    As far as its model's training points; with ``freq``, where no read can count points before it resamples them,
+    twice as many buckets as there are features, so that as many may be missing.
     """
     if spec.preprocess_params.freq is None:
         return timedelta(days=spec.train_metric_timestamp_max_days_ago)

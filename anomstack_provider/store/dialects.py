@@ -44,9 +44,10 @@ class DuckDB(Dialect):
     """
     DuckDB: the templates as they are, frames registered instead of loaded.
 
-    A writing process locks the file against all others, readers too, so every connection is short, and its users
-    take turns by ``file_lock``; a program that does not know of that is waited for as well. Tables have no key constraint: with one, replacing 100,000 of a million rows takes five times as
-    long and the file is six times as large, and writers are alone in the file in any case.
+    A writing process locks the file against all others, readers too, so every connection is short, and its
+    users take turns by ``file_lock``; a program that does not know of that is waited for as well. Tables have
+    no key constraint: with one, replacing 100,000 of a million rows takes five times as long and the file is
+    six times as large, and writers are alone in the file in any case.
     """
 
     engine = "duckdb"
@@ -61,9 +62,11 @@ class DuckDB(Dialect):
     def connected(self, hook: DbApiHook, wait: float = LOCK_WAIT) -> Iterator[Any]:
         deadline = time.monotonic() + wait
         path = _local_file(hook)
-        with file_lock(path, wait) if path else nullcontext():
-            with super().connected(hook, deadline - time.monotonic()) as connection:
-                yield connection
+        with (
+            file_lock(path, wait) if path else nullcontext(),
+            super().connected(hook, deadline - time.monotonic()) as connection,
+        ):
+            yield connection
 
     def open(self, hook: Any, wait: float) -> Any:
         deadline = time.monotonic() + wait

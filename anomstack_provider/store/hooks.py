@@ -47,9 +47,7 @@ class EmbeddedDuckDBHook(DuckDBHook):
         """Open the file, silently: the store opens it for each of its operations."""
         import duckdb
 
-        connection = duckdb.connect(
-            self.get_database(), read_only=self.read_only, config=self.get_connect_config()
-        )
+        connection = duckdb.connect(self.get_database(), read_only=self.read_only, config=self.get_connect_config())
         self.load_extensions(connection)
         return connection
 

@@ -54,9 +54,7 @@ class DeliveryLedger:
     The table is made on first use. Any number of processes may work on it at once.
     """
 
-    def __init__(
-        self, hook: DbApiHook, table: str, metric_batch: str, *, lock_wait: float = LOCK_WAIT
-    ) -> None:
+    def __init__(self, hook: DbApiHook, table: str, metric_batch: str, *, lock_wait: float = LOCK_WAIT) -> None:
         self.table = f"{table}_deliveries"
         self.metric_batch = metric_batch
         self._hook = hook

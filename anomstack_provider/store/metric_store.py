@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from anomstack_provider.store.dialects import store_dialect
@@ -35,9 +36,7 @@ class MetricStore:
     :param lock_wait: seconds to wait for a database that others have locked, then :class:`StoreBusy`.
     """
 
-    def __init__(
-        self, hook: DbApiHook, table: str, metric_batch: str, *, lock_wait: float = LOCK_WAIT
-    ) -> None:
+    def __init__(self, hook: DbApiHook, table: str, metric_batch: str, *, lock_wait: float = LOCK_WAIT) -> None:
         split(table)
         self.table = table
         self.metric_batch = metric_batch
@@ -131,12 +130,14 @@ class MetricStore:
         ``metric_timestamp``: what is stored under these keys goes as well. All in one transaction: a failure at
         any point leaves the table as it was. Creates the table if need be. Raises :class:`RowsRefused`.
         """
-        staged = checked_rows(rows).assign(kept=True)
+        staged = checked_rows(rows)
         if clear is not None and len(clear):
-            gone = checked_keys(clear, "keys to clear").assign(metric_value=0.0, metadata=None, kept=False)
-            staged = pd.concat([staged, gone.astype({"metadata": object})], ignore_index=True)
+            gone = checked_keys(clear, "keys to clear").assign(metric_value=0.0)
+            gone["metadata"] = pd.Series([None] * len(gone), dtype=object)
+            staged = pd.concat([staged, gone], ignore_index=True) if len(staged) else gone
         if not len(staged):
             return 0
+        staged["kept"] = np.arange(len(staged)) < len(rows)
         first, last = (_aware(staged["metric_timestamp"].agg(edge)) for edge in ("min", "max"))
 
         def write(session: Session) -> int:

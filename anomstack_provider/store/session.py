@@ -104,9 +104,7 @@ class Dialect:
                 raise TableMissing(f"{hook_name(hook)}: there is no table {table!r}") from error
             raise
 
-    def _once(
-        self, hook: DbApiHook, table: str, work: Callable[[Session], T], write: bool, deadline: float
-    ) -> T:
+    def _once(self, hook: DbApiHook, table: str, work: Callable[[Session], T], write: bool, deadline: float) -> T:
         with self.connected(hook, deadline - time.monotonic()) as connection:
             if write:
                 self.begin(connection)

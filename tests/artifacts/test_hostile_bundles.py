@@ -302,6 +302,7 @@ MAKE = text(REBUILD) + text("make") + b"\x93"
         program(call(REBUILD, "array", text("<f8"), text("x"), text("C"), b"C\x08" + b"\x41" * 8)),
         program(call(REBUILD, "array", text("<f8"), b"(" + number(1) + b"t", text("C"), text("A" * 8))),
         program(call(REBUILD, "array", number(5), b"(t", text("C"), b"C\x00")),
+        program(call(REBUILD, "array", text("<U0"), b"(" + number(2**31 - 1) + b"t", text("C"), b"C\x00")),
         program(call(REBUILD, "objects", b"(" + number(2**31 - 1) + b"t", b"]")),
         program(call(REBUILD, "scalar", text("|V8"), b"C\x08" + b"\x41" * 8)),
         program(call(REBUILD, "scalar", text("<f8"), b"C\x04" + b"\x41" * 4)),

@@ -127,7 +127,7 @@ def test_the_ui_shows_what_the_batch_is(folder, dags: Dags) -> None:
     assert "'*/180 * * * *' is '0 * * * *' to cron" in doc
 
 
-# --- broken batches ------------------------------------------------------------------------------------------------
+# --- broken batches --------------------------------------------------------------------------------------------------
 
 
 def test_a_broken_batch_is_a_stub_of_the_same_id_and_its_neighbours_are_whole(folder, dags: Dags) -> None:
@@ -135,7 +135,7 @@ def test_a_broken_batch_is_a_stub_of_the_same_id_and_its_neighbours_are_whole(fo
     folder.write("bad.yaml", "metric_batch: bad\nschedule: '@daily'\nalert_treshold: 1\ningest_sql: SELECT 1\n")
     found = dags()
     assert set(found) == {"anomstack_fine", "anomstack_bad", HEALTH}
-    assert [t.task_id for t in found["anomstack_fine"].tasks][0] == "ingest"
+    assert "ingest" in found["anomstack_fine"].task_ids
     stub = found["anomstack_bad"]
     assert set(stub.tags) == {"anomstack", "config-error"}
     expected = "bad.yaml:3: alert_treshold: unknown key; did you mean 'alert_threshold'?"
@@ -179,7 +179,7 @@ def test_what_only_airflow_refuses_makes_a_stub_too(folder, dags: Dags) -> None:
     folder.batch("fine")
     folder.batch("bad", f"tags: [{'x' * 120}]")
     found = dags()
-    assert [t.task_id for t in found["anomstack_fine"].tasks][0] == "ingest"
+    assert "ingest" in found["anomstack_fine"].task_ids
     message = fails_with(found["anomstack_bad"], "config_error")
     assert "bad.yaml" in message
     assert "tag" in message.lower()
@@ -201,7 +201,7 @@ def test_a_folder_that_cannot_be_read_is_told_by_the_health_dag(tmp_path: Path, 
     found = generate_dags(path)
     assert set(found) == {HEALTH}
     assert path.replace("\0", "") in found[HEALTH].doc_md.replace("\0", "").replace("\\x00", "")
-    with pytest.raises(Exception, match="metrics folder|null byte"):
+    with pytest.raises(Exception, match=r"metrics folder|null byte"):
         found[HEALTH].get_task("check").execute({})
 
 
@@ -244,7 +244,22 @@ def test_no_content_of_a_file_makes_it_raise(folder, dags: Dags, content: bytes)
 
 # --- names -----------------------------------------------------------------------------------------------------------
 
-WEIRD = ["a b", "a/b", "../../etc", "it's", 'say "hi"', "sales.eu", "émoji 🎉", "日本", "A", "a", "-", "  x", "x" * 200, "a_b"]
+WEIRD = [
+    "a b",
+    "a/b",
+    "../../etc",
+    "it's",
+    'say "hi"',
+    "sales.eu",
+    "émoji 🎉",
+    "日本",
+    "A",
+    "a",
+    "-",
+    "  x",
+    "x" * 200,
+    "a_b",
+]
 
 
 def test_weird_names_have_dags_of_their_own(folder, dags: Dags) -> None:
@@ -277,7 +292,7 @@ def test_the_prefix_is_the_callers(folder, dags: Dags) -> None:
     assert set(dags(dag_id_prefix="team_")) == {"team_sales", "team_health_of_config"}
 
 
-# --- parsing -----------------------------------------------------------------------------------------------------------
+# --- parsing ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_worker_builds_the_one_dag_that_it_runs(folder, dags: Dags, monkeypatch: pytest.MonkeyPatch) -> None:

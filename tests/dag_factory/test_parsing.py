@@ -27,7 +27,8 @@ IMPORT_FILE = """
     import json, sys
     from airflow.models import DagBag
     bag = DagBag({file!r}, {options})
-    print(json.dumps({{"errors": bag.import_errors, "dags": {{d: sorted(dag.task_ids) for d, dag in bag.dags.items()}}}}))
+    dags = {{dag_id: sorted(dag.task_ids) for dag_id, dag in bag.dags.items()}}
+    print(json.dumps({{"errors": bag.import_errors, "dags": dags}}))
 """
 HEAVY = {"duckdb", "matplotlib", "numpy", "pandas", "pyarrow", "pyod", "scipy", "sklearn", "sqlglot"}
 
@@ -44,9 +45,7 @@ def full_folder(folder) -> Path:
     return folder.path
 
 
-def test_two_processes_serialise_the_same_and_load_nothing_heavy(
-    full_folder: Path, in_new_process: NewProcess
-) -> None:
+def test_two_processes_serialise_the_same_and_load_nothing_heavy(full_folder: Path, in_new_process: NewProcess) -> None:
     code = SERIALISE.format(folder=str(full_folder))
     first = in_new_process(code, PYTHONHASHSEED="1")
     second = in_new_process(code, PYTHONHASHSEED="2")

@@ -60,7 +60,9 @@ class Case:
     def frame(self) -> pd.DataFrame:
         """Return all points as a batch's query would."""
         parts = [
-            pd.DataFrame({"metric_name": name, "metric_timestamp": times.astype("datetime64[us]"), "metric_value": values})
+            pd.DataFrame(
+                {"metric_name": name, "metric_timestamp": times.astype("datetime64[us]"), "metric_value": values}
+            )
             for name, (times, values) in self.metrics.items()
         ]
         return pd.concat(parts, ignore_index=True)
@@ -275,10 +277,10 @@ def changing_grain() -> Case:
             "preprocess_params": VALUE_ITSELF,
             "model_configs": KNN,
         },
-        period("2024-02-24T06:00", "2024-03-14T06:00"),
+        period("2024-02-17T06:00", "2024-03-10T06:00"),
         {
-            "slower": noise(slower, 1, {"2024-03-04T05:00": 30, "2024-03-05": 40, "2024-03-10": 50, "2024-03-12": 60}),
-            "faster": noise(faster, 2, {"2024-02-24": 30, "2024-03-01": 40}),
+            "slower": noise(slower, 1, {"2024-03-04T05:00": 30, "2024-03-05": 40, "2024-03-08": 50}),
+            "faster": noise(faster, 2, {"2024-02-19": 30, "2024-02-20T03:00": 40, "2024-03-01": 50}),
         },
     )
 

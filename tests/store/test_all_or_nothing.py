@@ -59,7 +59,7 @@ def test_a_failure_before_any_call_leaves_the_old_rows(database, old, new, reset
             break
         assert stored(store) == before
     assert failed == fatal >= 5
-    assert [row[3] for row in stored(store)] == [2.0.hex()] * 30
+    assert [row[3] for row in stored(store)] == [(2.0).hex()] * 30
 
 
 def test_a_kill_before_any_call_leaves_old_or_new(database, old, new, reset, stored, tapped, processes):
@@ -85,7 +85,7 @@ def test_a_kill_before_any_call_leaves_old_or_new(database, old, new, reset, sto
         after = stored(store)
         outcomes.append("old" if after == before else "new")
         if after != before:
-            assert [row[3] for row in after] == [2.0.hex()] * 30
+            assert [row[3] for row in after] == [(2.0).hex()] * 30
         if process.exitcode == 0:
             break
         assert process.exitcode == -signal.SIGKILL

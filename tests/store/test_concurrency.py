@@ -77,7 +77,11 @@ def test_threads_of_one_process_on_the_duckdb_file(duckdb_file, frame, stored):
             store = MetricStore(duckdb_file.hook(), "metrics", "sales")
             store.ensure_table()
             for turn in range(10):
-                store.replace(frame([(f"own {number}", "metric", START + timedelta(hours=turn), 1.0), ("s", "metric", START, 1.0)]))
+                store.replace(
+                    frame(
+                        [(f"own {number}", "metric", START + timedelta(hours=turn), 1.0), ("s", "metric", START, 1.0)]
+                    )
+                )
         except Exception as error:
             errors.append(error)
 

@@ -49,7 +49,7 @@ def foreign(request, make_database):
 
 def test_it_is_read_in_utc_and_the_last_of_equal_keys_is_kept(foreign, stored):
     _, store = foreign
-    expected = [("m", "metric", "2024-01-01 12:00:00", 2.0.hex(), "kept")]
+    expected = [("m", "metric", "2024-01-01 12:00:00", (2.0).hex(), "kept")]
     assert stored(store) == expected
     assert len(store.read(["metric"], since=NOON, until=NOON + timedelta(microseconds=1))) == 1
     assert store.read(["metric"], since=NOON + timedelta(microseconds=1), until=LATE).empty
@@ -64,8 +64,8 @@ def test_replacing_a_key_removes_all_its_duplicates(foreign, frame, stored):
     store.replace(frame([("m", "metric", naive, 5.0), ("m", "metric", naive + timedelta(hours=1), 6.0)]))
 
     assert [(row[2], row[3]) for row in stored(store)] == [
-        ("2024-01-01 12:00:00", 5.0.hex()),
-        ("2024-01-01 13:00:00", 6.0.hex()),
+        ("2024-01-01 12:00:00", (5.0).hex()),
+        ("2024-01-01 13:00:00", (6.0).hex()),
     ]
     assert database.run("SELECT count(*) FROM metrics WHERE metric_batch = 'sales'") == [(2,)]
     assert database.run("SELECT count(*) FROM metrics WHERE metric_batch = 'other'") == [(1,)]
@@ -85,6 +85,17 @@ def test_duplicates_take_one_place_of_the_newest(database, frame, stored):
     read = store.read(["metric"], since=None, until=LATE, newest=2)
     assert read["metric_timestamp"].dt.day.tolist() == [2, 3]
     assert read["metric_value"].tolist() == [2.0, 3.0]
+
+
+def test_the_last_of_many_equal_keys_is_the_one_the_table_holds_last(duckdb_file):
+    """Enough rows for the engine to sort them in parallel."""
+    duckdb_file.run(
+        "CREATE TABLE metrics AS SELECT TIMESTAMP '2024-01-01' AS metric_timestamp, 'sales' AS metric_batch, "
+        "'m' || (range % 1000) AS metric_name, 'metric' AS metric_type, range AS metric_value, NULL AS metadata "
+        "FROM range(400000)"
+    )
+    read = MetricStore(duckdb_file.hook(), "metrics", "sales").read(["metric"], since=None, until=LATE)
+    assert sorted(read["metric_value"]) == list(range(399000, 400000))
 
 
 def test_a_missing_value_is_read_as_nan_and_no_metadata_as_none(database):

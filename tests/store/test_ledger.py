@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from datetime import UTC, datetime, timedelta
@@ -117,7 +118,9 @@ def test_processes_that_claim_at_once_share_without_overlap(database, ledger, pr
             got = []
             for start in range(0, len(events), 10):
                 mine.record([delivery(event) for event in events[start : start + 10]])
-                got += [each.event_id for each in mine.claim(f"task {number}", NOW, timedelta(days=1)) if each.attempts == 1]
+                got += [
+                    each.event_id for each in mine.claim(f"task {number}", NOW, timedelta(days=1)) if each.attempts == 1
+                ]
             (tmp_path / f"claimed-{number}").write_text("\n".join(got))
 
         return work
@@ -125,7 +128,7 @@ def test_processes_that_claim_at_once_share_without_overlap(database, ledger, pr
     processes.all([worker(number) for number in range(6)])
     got = [path.read_text().splitlines() for path in tmp_path.glob("claimed-*")]
     assert len(got) == 6
-    assert sorted(sum(got, [])) == events
+    assert sorted(itertools.chain(*got)) == events
 
 
 def test_a_process_killed_with_its_claims_loses_none(database, ledger, processes):
@@ -143,7 +146,7 @@ def test_a_process_killed_with_its_claims_loses_none(database, ledger, processes
 
 
 def test_hostile_names_and_times_without_a_zone(database, ledger):
-    name = "it's \"x\"; DROP TABLE metrics_deliveries; -- 50% %s \U0001f4c8"
+    name = 'it\'s "x"; DROP TABLE metrics_deliveries; -- 50% %s \U0001f4c8'
     hostile = DeliveryLedger(database.hook(), "metrics", name)
     hostile.record([Delivery(name, "opened", name, name, name)])
     (claimed,) = hostile.claim(name, NOW, LEASE)

@@ -74,9 +74,9 @@ def test_times_with_a_zone_come_in_utc(duckdb_file):
 
 
 def test_the_sql_cannot_reach_python_variables(duckdb_file):
-    hook = duckdb_file.hook()
-    with pytest.raises(SourceError, match="columns does not exist"):
-        read_sql(hook, "SELECT * FROM columns")
+    sql = duckdb_file.hook()
+    with pytest.raises(SourceError, match="name sql does not exist"):
+        read_sql(sql, "SELECT * FROM sql")
 
 
 def test_a_failure_names_the_database_the_reason_and_the_statement(sales):

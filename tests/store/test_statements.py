@@ -37,6 +37,11 @@ def test_optional_lines_are_there_only_when_asked_for():
     assert "anomstack_wanted" in full
 
 
+def test_postgres_sorts_names_by_their_code_points_whatever_its_collation():
+    sql = DIALECTS["postgres"].translated(template("read", **HOLES))
+    assert 'ORDER BY metric_name COLLATE "C", metric_type COLLATE "C", metric_timestamp, row_order' in sql
+
+
 def test_identifiers_are_quoted_part_by_part():
     assert quoted('a"b.c') == '"a""b"."c"'
 
