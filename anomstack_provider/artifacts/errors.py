@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from anomstack_provider.artifacts.manifest import ModelKey
+    from anomstack_provider.artifacts.key import ModelKey
 
 
 class ModelStoreError(Exception):

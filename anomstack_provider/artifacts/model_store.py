@@ -23,14 +23,8 @@ from typing import Any
 
 from anomstack_provider.artifacts.errors import BadBundle, ModelRefused, ModelStoreUnavailable
 from anomstack_provider.artifacts.files import Files
-from anomstack_provider.artifacts.manifest import (
-    Manifest,
-    ModelKey,
-    object_name,
-    quote_batch,
-    tick_of,
-    versions,
-)
+from anomstack_provider.artifacts.key import ModelKey, quote_batch, tick_of
+from anomstack_provider.artifacts.manifest import Manifest, object_name, versions
 from anomstack_provider.artifacts.serialization import pack, unpack
 
 __all__ = [

@@ -31,6 +31,8 @@ def read_sql(hook: DbApiHook, sql: str, *, lock_wait: float = LOCK_WAIT) -> pd.D
     dialect = source_dialect(hook)
     try:
         return _read(dialect, hook, _without_semicolon(sql, dialect), lock_wait)
+    except StoreBusy:
+        raise
     except Exception as error:
         if dialect.is_contention(error):
             raise StoreBusy(f"{hook_name(hook)}: still busy after {lock_wait:.3g} s: {error}") from error

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from anomstack_provider.artifacts.errors import UnsupportedModel
 from anomstack_provider.artifacts.files import Files
-from anomstack_provider.artifacts.manifest import quote_batch, versions
+from anomstack_provider.artifacts.key import quote_batch
+from anomstack_provider.artifacts.manifest import versions
 from anomstack_provider.artifacts.model_store import ModelKey, ModelRefused, ModelStore, ModelStoreUnavailable
 
 Array = np.ndarray[Any, Any]

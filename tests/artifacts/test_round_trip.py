@@ -131,7 +131,9 @@ def test_any_array(array: Array, layout: str) -> None:
         array = array.copy()
         array.flags.writeable = False
     loaded: Any = loads(dumps(array))
-    assert loaded.tobytes() == array.tobytes()
+    # Field by field: the padding between aligned fields has no value.
+    for part in [...] if array.dtype.names is None else array.dtype.names:
+        assert loaded[part].tobytes() == array[part].tobytes()
     assert (loaded.dtype, loaded.shape) == (array.dtype, array.shape)
     assert array.size == 0 or loaded.flags.f_contiguous or not array.flags.f_contiguous
     assert array.nbytes == 0 or loaded.flags.writeable == array.flags.writeable

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import numpy as np
 import pytest
 
 from anomstack_provider.store.errors import SourceError, StoreBusy
+from anomstack_provider.store.file_lock import file_lock
 from anomstack_provider.store.source import read_sql
 
 
@@ -107,6 +109,16 @@ def test_a_locked_file_is_waited_for_then_named(duckdb_file, hold):
     with pytest.raises(StoreBusy, match=r"anomstack\.duckdb: still busy after 0\.2 s.*PID"):
         read_sql(duckdb_file.hook(), "SELECT 1 AS one", lock_wait=0.2)
     assert read_sql(duckdb_file.hook(), "SELECT 1 AS one")["one"].tolist() == [1]
+
+
+def test_a_file_that_the_store_is_using_is_waited_for_then_named(duckdb_file):
+    hook = duckdb_file.hook()
+    with (
+        file_lock(hook.get_database(), 1.0),
+        pytest.raises(StoreBusy, match=rf"anomstack\.duckdb: still busy after 0\.1 s.*PID {os.getpid()}"),
+    ):
+        read_sql(hook, "SELECT 1 AS one", lock_wait=0.1)
+    assert read_sql(hook, "SELECT 1 AS one")["one"].tolist() == [1]
 
 
 def test_nothing_is_logged_of_the_rows(sales, caplog, capfd):
