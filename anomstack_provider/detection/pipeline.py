@@ -110,7 +110,8 @@ def fit(
                 warnings.simplefilter("ignore")  # a flat or huge series makes detectors warn; the check below decides
                 detector.fit(rows)
         except Exception as error:  # any detector may raise anything: it is reported, its neighbours go on
-            reasons.append(f"{config.model_name}: {type(error).__name__}: {error}")
+            reason = " ".join(str(error).split())  # scikit-learn's are several lines
+            reasons.append(f"{config.model_name}: {type(error).__name__}: {reason}")
             continue
         scores = np.asarray(detector.decision_scores_, np.float64)
         if not np.isfinite(scores).all():

@@ -172,7 +172,7 @@ def test_a_server_that_is_down(message: Message, connect_smtp: Callable[..., Non
 
 def test_a_server_that_says_nothing(message: Message, connect_smtp: Callable[..., None]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        connect_smtp(silent.getsockname()[1], extra={"timeout": 1, "retry_limit": 0})
+        connect_smtp(silent.getsockname()[1], extra={"timeout": 1, "retry_limit": 1})
         assert "connection 'smtp_default': AirflowException: Unable to connect" in refusal(message).reason
 
 
