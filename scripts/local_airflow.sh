@@ -20,7 +20,12 @@ export NO_PROXY="127.0.0.1,localhost,${NO_PROXY:-}"
 
 # Start `airflow standalone` in a session of its own, so that all of its processes can be ended together.
 start_airflow() {
-    setsid airflow standalone > "$AIRFLOW_HOME/standalone.log" 2>&1 < /dev/null &
+    if python -c "import socket; socket.create_connection(('127.0.0.1', $port), 1)" 2> /dev/null; then
+        echo "port $port is taken; choose another: DEMO_PORT=8090 make ..." >&2
+        exit 1
+    fi
+    python -c 'import os; os.setsid(); os.execvp("airflow", ["airflow", "standalone"])' \
+        > "$AIRFLOW_HOME/standalone.log" 2>&1 < /dev/null &
     airflow_pid=$!
     trap stop_airflow EXIT
 }

@@ -199,7 +199,9 @@ _DEFAULT_MODELS = (
 class Train(Section):
     """Train"""
 
-    disable_train: bool = Field(default=False, description="Do not train.")
+    disable_train: bool = Field(
+        default=False, description="No train task; the score task trains a model that it misses."
+    )
     train_cron_schedule: Cron = Field(
         default="*/5 * * * *",
         description="When to train: in the DAG's run whose window holds a tick of this cron.",
@@ -232,7 +234,7 @@ class Train(Section):
 class Score(Section):
     """Score"""
 
-    disable_score: bool = Field(default=False, description="Do not score.")
+    disable_score: bool = Field(default=False, description="No score task; the alert task scores what it needs.")
     score_cron_schedule: Cron = Field(
         default="*/4 * * * *",
         description="Anomstack's cron of scoring; here each run of the DAG scores its window.",
@@ -431,4 +433,7 @@ SECTIONS: tuple[type[Section], ...] = (
 # Keys of Anomstack's that are read and checked, so that its folders load, and that nothing here acts on yet.
 NOT_YET = frozenset(
     key for section in (ThresholdAlerts, Change, LanguageModelAlerts, Reports, Cleanup) for key in section.model_fields
-) | {"preprocess_fn", "train_sql", "score_sql", "alert_sql"}
+) | {
+    *("preprocess_fn", "train_sql", "score_sql", "alert_sql", "alert_always"),
+    *("train_default_schedule_status", "score_default_schedule_status", "alert_default_schedule_status"),
+}

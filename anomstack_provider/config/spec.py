@@ -72,8 +72,8 @@ class BatchSpec(
     keys.Score,
     keys.Train,
     keys.Storage,
-    keys.Schedule,
     keys.Ingest,
+    keys.Schedule,
     keys.Identity,
 ):
     """

@@ -35,6 +35,7 @@ def reach(recipe: Recipe) -> int:
     return max(recipe.diff_n, 0) + max(recipe.smooth_n - 1, 0) + max(recipe.lags_n, 0)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a huge value makes rows that no detector takes, which then say so
 def lag_matrix(values: Floats, recipe: Recipe) -> Floats:
     """
     Return the feature rows of ``values[reach:]``: the differenced, smoothed value and its lags, newest first.
@@ -85,7 +86,7 @@ def resample(series: Series, freq: str, how: str, timezone: str, since: np.datet
     # days and longer follow the calendar, whose days may have 23 or 25 hours, and so are cut on the wall clock.
     elapsed = isinstance(offset, pd.offsets.Tick) and not isinstance(offset, pd.offsets.Day)
     if elapsed:
-        bins = points.resample(offset, origin=pd.Timestamp("1970-01-01", tz=timezone))
+        bins = points.resample(offset, origin=pd.Timestamp("2001-01-01", tz=timezone))
     elif isinstance(offset, pd.offsets.Day):
         bins = points.tz_localize(None).resample(offset, origin="epoch")
     else:

@@ -17,6 +17,8 @@ _CANDIDATES = [(n, "min") for n in (1, 2, 3, 5, 10, 15, 20, 30)] + [(n, "h") for
 _CANDIDATES += [(1, "d"), (1, "w")]
 # So many of the newest steps decide: enough for a gap or two not to count, few enough to follow a change of schedule.
 _STEPS = 21
+# A stray row or two among them do not make readings of a metric that has buckets.
+_ON_GRID = 0.9
 # A reading is a bucket of the shortest length there is. With none, a reading at the very end of a run's half-open
 # window would belong to that run, which has not ingested it yet, and no run would judge it.
 _TICK = np.timedelta64(1, "us")
@@ -108,21 +110,23 @@ def infer(times: Times, timezone: str) -> Grain:
     recent = times[-(_STEPS + 1) :]
     if len(recent) < 3:
         return INSTANT
-    local = to_local(recent, timezone)
-    step = float(np.median(np.diff(local).astype(np.int64))) / 1e6
-    for count, unit in _CANDIDATES:
-        length = count * _SECONDS[unit]
-        if step == length and _aligned(local, length):
-            return Grain(count, unit)
-    if 28 * 86_400 <= step <= 31 * 86_400 and np.all(local == local.astype("datetime64[M]").astype("datetime64[us]")):
-        return Grain(1, "mo")
+    # On the clock of the zone, or on that of UTC: hours of UTC are hours, whatever the zone's offset.
+    for clock in (to_local(recent, timezone), recent):
+        step = float(np.median(np.diff(clock).astype(np.int64))) / 1e6
+        for count, unit in _CANDIDATES:
+            length = count * _SECONDS[unit]
+            if step == length and _aligned(clock, length):
+                return Grain(count, unit)
+        months = clock.astype("datetime64[M]").astype("datetime64[us]")
+        if 28 * 86_400 <= step <= 31 * 86_400 and np.all(clock == months):
+            return Grain(1, "mo")
     return INSTANT
 
 
-def _aligned(local: Times, seconds: int) -> bool:
-    """Whether all times lie on the grid of that length within the day (from a day on: on midnights)."""
+def _aligned(clock: Times, seconds: int) -> bool:
+    """Whether nearly all times lie on the grid of that length within the day (from a day on: on midnights)."""
     grid = min(seconds, 86_400) * 1_000_000
-    return bool(np.all(local.astype(np.int64) % grid == 0))
+    return float(np.mean(clock.astype(np.int64) % grid == 0)) >= _ON_GRID
 
 
 def mixed_ends(grains: Sequence[str], starts: Times, timezone: str) -> Times:

@@ -33,6 +33,7 @@ class AnomstackWatchOperator(BaseOperator):
             for summary in pulled if isinstance(pulled, list) else [pulled]:
                 failed = (summary or {}).get("outcomes", {}).get("failed", 0)
                 if failed:
-                    lines.append(f"{task_id}: {failed} metrics failed: {summary['not_evaluated']}")
+                    reasons = {n: why for n, why in summary["not_evaluated"].items() if why.startswith("failed")}
+                    lines.append(f"{task_id}: {failed} metrics failed: {reasons}")
         detail = "\n".join(lines) or "see the logs of the failed tasks"
         raise AirflowFailException(f"a step of this run failed\n{detail}")

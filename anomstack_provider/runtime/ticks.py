@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -27,14 +26,6 @@ def last_tick(cron: str, timezone: str, before: datetime) -> datetime:
 def tick_at_or_before(cron: str, timezone: str, at: datetime) -> datetime:
     """Return the newest tick not after an aware time."""
     return last_tick(cron, timezone, at + _INSTANT)
-
-
-def ticks_within(cron: str, timezone: str, start: datetime, end: datetime) -> Iterator[datetime]:
-    """Yield the ticks of the half-open window ``[start, end)``, newest first."""
-    tick = last_tick(cron, timezone, end)
-    while tick >= start:
-        yield tick
-        tick = last_tick(cron, timezone, tick)
 
 
 def last_interval(cron: str, timezone: str, at: datetime) -> tuple[datetime, datetime]:

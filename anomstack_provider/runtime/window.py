@@ -41,6 +41,9 @@ class RunWindow:
         Return the window of a run of any type.
 
         - Scheduled and backfill runs, and manual runs with a logical date: their data interval.
+        - Runs that the command line started with a logical date, to which Airflow gives the interval of the present:
+        the
+          newest complete interval of ``cron`` at that date, as for such a run started by the API.
         - Runs without an interval (started without a logical date from the UI, API or CLI, by an asset event or by
           another DAG), and runs whose interval is empty (a bare cron string): the newest complete interval of
           ``cron`` at the end of that empty interval, else at ``run_after``.
@@ -50,5 +53,7 @@ class RunWindow:
         run = context["dag_run"]
         start, end = run.data_interval_start, run.data_interval_end
         if start is not None and end is not None and start < end:
+            if run.logical_date is not None and run.logical_date < start:
+                return cls(*last_interval(cron, timezone, run.logical_date))
             return cls(start, end)
         return cls(*last_interval(cron, timezone, end or run.run_after))

@@ -25,7 +25,7 @@ from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import score as score_step
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import COLUMNS, MetricRows, Models
-from anomstack_provider.steps.training import freq_lengths, in_shard, longest_bucket, stamp
+from anomstack_provider.steps.training import freq_lengths, in_shard, longest_bucket, own_scores, stamp
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
     """
     Decide the alerts of the window and store them.
 
-    Looked at are the buckets that closed in the window and the newest ``alert_recent_n``. Where the fold over earlier
-    buckets needs scores that no run has written yet, they are computed here, so the answer never depends on which runs
-    came before.
+    Looked at are the buckets that closed in the window, the newest ``alert_recent_n`` and as many before those as can
+    mute them; what is found again was sent before, which the ledger knows. Where the fold over earlier buckets needs
+    scores that no run has written yet, they are computed here, so the answer never depends on which runs came before.
     """
     scored = _complete(spec, window, store, models)
     alerts: list[Alert] = []
@@ -63,8 +63,13 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
     for name, rows in scored.items():
         if name in spec.alert_exclude_metrics or not len(rows.times):
             continue
-        first = _first(spec, rows, window)
-        found = _alerts(spec, name, rows, first)
+        try:
+            first = _first(spec, rows, window)
+            found = _alerts(spec, name, rows, first)
+        except Exception as error:  # one metric never stops its neighbours; the outcome carries the reason
+            log.exception("metric %r: its scores cannot be judged", name)
+            outcomes[name] = f"failed: {type(error).__name__}: {error}"
+            continue
         alerts += found
         looked_at.append((name, rows.times[first:]))
         outcomes[name] = "alerted" if found else "evaluated"
@@ -88,8 +93,8 @@ def _read(
     """Read the window's rows and the ``newest`` before it, not older than ``since``."""
     cut = window.start - spec.completeness_delay
     frame = store.read(["metric", "score"], since=since, until=window.end, newest=newest, cut=cut)
-    is_score = frame["metric_type"].to_numpy() == "score"
-    points = {name: times for name, (times,) in split_columns(frame[~is_score]).items()}
+    is_score = own_scores(frame)
+    points = {name: times for name, (times,) in split_columns(frame[frame["metric_type"] == "metric"]).items()}
     return {
         name: _Scored(times, scores.astype(np.float64), metadata, points.get(name, times))
         for name, (times, scores, metadata) in split_columns(frame[is_score], "metric_value", "metadata").items()
@@ -148,7 +153,8 @@ def _settled(spec: BatchSpec, rows: _Scored, window: RunWindow, back: int, fille
 def _first(spec: BatchSpec, rows: _Scored, window: RunWindow) -> int:
     """Return the position of the first bucket to look at: not closed before the window, or among the newest ones."""
     cut = window.start - spec.completeness_delay
-    newest = max(len(rows.times) - spec.alert_recent_n, 0)
+    # Those that could mute the newest ones too: a late one, or one of a run that never was, is announced all the same.
+    newest = max(len(rows.times) - spec.alert_recent_n - spec.alert_snooze_n, 0)
     # Only of the few that began shortly before is it a question whether they had closed, by the grain of their model.
     begin, end = np.searchsorted(rows.times, [stamp(cut - longest_bucket(spec)), stamp(cut)])
     grains = [json.loads(text)["grain"] for text in rows.metadata[begin:end]]
@@ -161,8 +167,6 @@ def _alerts(spec: BatchSpec, name: str, rows: _Scored, first: int) -> list[Alert
     fired = rules.fires(smoothed, spec.alert_threshold)
     start = events.quiet_start(fired, first, spec.alert_snooze_n) or 0
     announced = (start + np.flatnonzero(events.announce(fired[start:], spec.alert_snooze_n))).tolist()
-    if spec.alert_always and np.isfinite(smoothed[-1]):
-        announced = sorted({*announced, len(rows.times) - 1})
     return [_alert(spec, name, rows, smoothed, i) for i in announced if i >= first]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.series import Times
+from anomstack_provider.runtime.ticks import last_tick, tick_at_or_before
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import MetricRows
@@ -80,14 +82,24 @@ def windows(spec: BatchSpec, window: RunWindow, store: MetricRows) -> Iterator[R
     """
     start = window.start
     if spec.history_start is not None and spec.history_start < window.start:
-        newest = store.newest_timestamp("metric", window.start)
-        start = min(window.start, max(newest or spec.history_start, spec.history_start))
-    while start + spec.history_chunk < window.start:
-        yield RunWindow(start, start + spec.history_chunk)
-        start += spec.history_chunk
-    if start < window.start:
-        yield RunWindow(start, window.start)
+        start = _first_missing(spec, spec.history_start, window, store)
+    while start < window.start:
+        # Pieces end where a run's window would, so that no bucket is cut that runs do not cut.
+        end = tick_at_or_before(spec.cron, spec.timezone, start + spec.history_chunk)
+        end = min(end if end > start else start + spec.history_chunk, window.start)
+        yield RunWindow(start, end)
+        start = end
     yield window
+
+
+def _first_missing(spec: BatchSpec, history_start: datetime, window: RunWindow, store: MetricRows) -> datetime:
+    """Return where to fetch from: the window if the interval before it has points, else the newest one that has."""
+    newest = store.newest_timestamp("metric", window.start)
+    if newest is None or newest < history_start:
+        return history_start
+    if newest >= last_tick(spec.cron, spec.timezone, window.start):
+        return window.start
+    return max(tick_at_or_before(spec.cron, spec.timezone, newest), history_start)
 
 
 def wrangle(frame: pd.DataFrame, rounding: int) -> Wrangled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -53,8 +53,6 @@ class MemoryRows:
     def newest_timestamp(self, metric_type: str, before: datetime) -> datetime | None:
         """Return the newest time of that type before an aware time, None if there is none."""
         rows = self.read([metric_type], since=None, until=before)
-        from datetime import UTC
-
         newest = rows["metric_timestamp"].max()
         return None if pd.isna(newest) else newest.to_pydatetime().replace(tzinfo=UTC)
 

@@ -36,6 +36,7 @@ class Preview:
     :param scores: every bucket of the period: metric_name, metric_timestamp (naive UTC), value, score (NaN if it was
         not evaluated), alerted (0 or 1).
     :param result: what became of each metric in the score step.
+    :param switched_off: the batch's switches that keep a live run from alerting.
     :param rows: the stored metrics with the preview's scores and alerts beside them, in memory.
     """
 
@@ -44,10 +45,15 @@ class Preview:
     scores: pd.DataFrame
     result: StepResult
     rows: MetricRows
+    switched_off: list[str]
 
     def outcomes(self) -> dict[str, Any]:
         """Return JSON values: per outcome the number of metrics, and by name why metrics were not evaluated."""
-        return {"counts": self.result.counts(), "not_evaluated": self.result.summary()["not_evaluated"]}
+        return {
+            "counts": self.result.counts(),
+            "not_evaluated": self.result.summary()["not_evaluated"],
+            "switched_off": self.switched_off,
+        }
 
 
 def preview(spec: BatchSpec, window: RunWindow, table: MetricRows) -> Preview:
@@ -55,8 +61,9 @@ def preview(spec: BatchSpec, window: RunWindow, table: MetricRows) -> Preview:
     rows = Overlay(table)
     models = NoModels()
     scored = score(spec, window, rows, models)
-    alerted = alert(spec, window, rows, models)
-    return Preview(window, alerted.alerts, _scores(spec, window, rows, alerted.alerts), scored, rows)
+    switched_off = [key for key in ("disable_batch", "disable_alert") if getattr(spec, key)]
+    alerts = () if switched_off else alert(spec, window, rows, models).alerts
+    return Preview(window, alerts, _scores(spec, window, rows, alerts), scored, rows, switched_off)
 
 
 def fetch_history(spec: BatchSpec, window: RunWindow, fetch: Fetch) -> tuple[MemoryRows, StepResult]:

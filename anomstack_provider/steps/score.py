@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from anomstack_provider.artifacts.errors import ModelRefused, UnsupportedModel
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import features, pipeline
-from anomstack_provider.detection.series import Series, Times, split
-from anomstack_provider.runtime.ticks import tick_at_or_before
+from anomstack_provider.detection.series import EMPTY, Series, Times, split
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import train as train_step
 from anomstack_provider.steps.outcomes import StepResult
@@ -33,6 +32,7 @@ from anomstack_provider.steps.training import (
     Trained,
     freq_lengths,
     metric_grain,
+    own_scores,
     prepare,
     read_series,
     select,
@@ -80,8 +80,8 @@ def fill(
     cut = window.start - spec.completeness_delay
     limits = _limits(spec, window, cut, back, since)
     frame = store.read(["metric", "score"], **limits)
-    is_score = frame["metric_type"].to_numpy() == "score"
-    raw = select(split(frame[~is_score]), spec.score_exclude_metrics, shard, shards)
+    is_score = own_scores(frame)
+    raw = select(split(frame[frame["metric_type"] == "metric"]), spec.score_exclude_metrics, shard, shards)
     if metrics is not None:
         raw = {name: series for name, series in raw.items() if name in metrics}
     series = prepare(spec, raw, limits["since"])
@@ -140,8 +140,7 @@ def _plan(
         wanted = _wanted(spec, points, done.get(name), cut, back, since, rescore)
         for start in np.unique(points.times[wanted]):
             if start not in tick_of:
-                moment = start.astype("datetime64[us]").item().replace(tzinfo=UTC)
-                tick_of[start] = tick_at_or_before(spec.train_cron_schedule, spec.timezone, moment)
+                tick_of[start] = train_step.scoring_tick(spec, start)
         own = np.array([tick_of[start] for start in points.times[wanted]], object)
         for tick in set(own):
             plan[tick][name] = wanted[own == tick]
@@ -206,6 +205,9 @@ class _Run:
         if self.first_tick is None:
             self.first_tick = tick
         trained = self._trained(tick)
+        learning = [name for name in wanted if name not in trained.models]
+        # Read outside of what is caught below: a database that fails is the step's failure, not a metric's.
+        history = self.training if learning else {}
         for name, positions in wanted.items():
             points = series[name]
             fitted = trained.models.get(name)
@@ -213,10 +215,15 @@ class _Run:
                 if fitted is not None:
                     self._score(name, points, positions, fitted, tick)
                 else:
-                    self._score_learning(name, points, positions, trained.outcomes.get(name, ""))
+                    self._score_learning(name, points, positions, history.get(name), trained.outcomes.get(name, ""))
             except Exception as error:  # one metric never stops its neighbours; the outcome carries the reason
                 log.exception("metric %r: scoring with the models of %s failed", name, tick)
-                self.outcomes[name] = f"failed: {type(error).__name__}: {error}"
+                self._say(name, f"failed: {type(error).__name__}: {error}")
+
+    def _say(self, name: str, outcome: str) -> None:
+        """Note what became of a metric's newest bucket; a failure on any of its buckets is not taken back."""
+        if not self.outcomes.get(name, "").startswith("failed"):
+            self.outcomes[name] = outcome
 
     def _trained(self, tick: datetime) -> Trained:
         """Return the models of a tick: the stored ones, else trained now as of that tick and stored."""
@@ -237,18 +244,21 @@ class _Run:
             log.warning("%s", unsupported)
         return trained
 
-    def _score_learning(self, name: str, points: Series, positions: NDArray[np.intp], outcome: str) -> None:
+    def _score_learning(
+        self, name: str, points: Series, positions: NDArray[np.intp], history: Series | None, outcome: str
+    ) -> None:
         """Score each bucket with a model as of its own start, since the tick before it had too few points."""
-        if outcome:
-            self.outcomes[name] = outcome
-        if outcome.startswith("failed") or name in self.spec.train_exclude_metrics:
+        if name in self.spec.train_exclude_metrics:
+            self._say(name, "excluded from training")
             return
-        history = self.training.get(name)
+        if outcome.startswith("failed"):
+            self._say(name, outcome)
+            return
         for position in positions:
             start = points.times[position].astype("datetime64[us]").item().replace(tzinfo=UTC)
-            fitted = train_metric(self.spec, name, history, start) if history is not None else outcome
+            fitted = train_metric(self.spec, name, EMPTY if history is None else history, start)
             if isinstance(fitted, str):
-                self.outcomes[name] = fitted
+                self._say(name, fitted)
             else:
                 self._score(name, points, np.array([position]), fitted, start)
 
@@ -261,11 +271,15 @@ class _Run:
         reach = features.reach(spec.preprocess_params)
         limit = np.timedelta64(_span(spec))
         near = points.times[positions] - points.times[np.maximum(positions - reach, 0)] <= limit
-        usable = positions[closed & near]
+        usable = positions[closed & near & (positions >= reach)]
         scored = pipeline.score(fitted, points, usable, spec.preprocess_params, spec.model_combination_method)
         self.rows.extend(_rows(spec, name, points, scored, str(fitted.grain), tick))
         if len(scored.index):
-            self.outcomes[name] = "scored"
+            self._say(name, "scored")
+        elif len(usable):
+            self._say(name, "no finite score")
+        elif closed.any():
+            self._say(name, "too few recent points")
 
 
 def _rows(

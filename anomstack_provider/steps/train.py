@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
-from itertools import islice
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import numpy as np
 
 from anomstack_provider.artifacts.model_store import ModelKey, ModelRefused
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.pipeline import RECIPE_VERSION
-from anomstack_provider.runtime.ticks import last_tick, ticks_within
+from anomstack_provider.detection.series import Series
+from anomstack_provider.runtime.ticks import last_tick, tick_at_or_before
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import MetricRows, Models
-from anomstack_provider.steps.training import Trained, read_series, select, train_batch, training_limits
+from anomstack_provider.steps.training import Trained, read_series, select, stamp, train_batch, training_limits
 
 log = logging.getLogger(__name__)
 
-# A window that spans more train ticks than this trains the newest ones; the score step trains others if a bucket asks.
+# A window in which buckets ask for more ticks than this trains the newest ones; the score step trains the others.
 _MAX_TICKS = 8
 
 
 def model_key(spec: BatchSpec, tick: datetime, shard: int = 0, shards: int = 1) -> ModelKey:
     """Return the identity of the models of a train tick: batch, tick, config, code, shard."""
     return ModelKey(spec.metric_batch, tick, f"{spec.config_hash()}-r{RECIPE_VERSION}", shard, shards)
-
-
-def due_ticks(spec: BatchSpec, window: RunWindow, models: Models, shard: int = 0, shards: int = 1) -> list[datetime]:
-    """
-    Return the train ticks that this run trains, oldest first; empty if the step is not due.
-
-    Due are the ticks inside the window. Without one the newest tick before the window is due if it has no usable model,
-    so that the first run of a batch, or the first after a change of its config, trains.
-    """
-    inside = list(islice(ticks_within(spec.train_cron_schedule, spec.timezone, window.start, window.end), _MAX_TICKS))
-    if inside:
-        return inside[::-1]
-    standing = last_tick(spec.train_cron_schedule, spec.timezone, window.start)
-    return [] if is_stored(models, model_key(spec, standing, shard, shards)) else [standing]
 
 
 def is_stored(models: Models, key: ModelKey) -> bool:
@@ -53,15 +42,20 @@ def train(
     spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models, *, shard: int = 0, shards: int = 1
 ) -> StepResult:
     """
-    Train and store the models of every due tick; the outcomes are those of the newest.
+    Train and store the models of the ticks that are due; the outcomes are those of the newest.
+
+    Due are the ticks inside the window that its buckets are scored with, or the newest one if there are no buckets.
+    With no tick inside, the newest before the window is due if it has no usable model, so that the first run of a
+    batch, or the first after a change of its config, trains.
 
     :return: a result whose facts hold ``ticks``, empty when the step was not due.
     """
-    ticks = due_ticks(spec, window, models, shard, shards)
-    if not ticks:
+    newest = last_tick(spec.train_cron_schedule, spec.timezone, window.end)
+    if newest < window.start and is_stored(models, model_key(spec, newest, shard, shards)):
         return StepResult("train", facts={"ticks": []})
-    everything = read_series(spec, store, **training_limits(spec, ticks[0], ticks[-1]))
+    everything = read_series(spec, store, **training_limits(spec, min(newest, window.start), window.end))
     series = select(everything, spec.train_exclude_metrics, shard, shards)
+    ticks = _asked_for(spec, window, series) or [newest]
     trained = Trained({}, {})
     for tick in ticks:
         trained = train_batch(spec, series, tick)
@@ -70,6 +64,22 @@ def train(
     for name, outcome in trained.outcomes.items():
         log.info("metric %r: %s as of %s", name, outcome, ticks[-1].isoformat())
     return StepResult("train", outcomes=trained.outcomes, facts={"ticks": [tick.isoformat() for tick in ticks]})
+
+
+def _asked_for(spec: BatchSpec, window: RunWindow, series: Mapping[str, Series]) -> list[datetime]:
+    """Return the ticks inside the window that the models of its buckets belong to, oldest first."""
+    starts = [
+        points.times[points.before(stamp(window.start)) : points.before(stamp(window.end))]
+        for points in series.values()
+    ]
+    ticks = {scoring_tick(spec, start) for start in np.unique(np.concatenate(starts))} if starts else set()
+    return sorted(tick for tick in ticks if tick >= window.start)[-_MAX_TICKS:]
+
+
+def scoring_tick(spec: BatchSpec, start: np.datetime64) -> datetime:
+    """Return the train tick whose models score the bucket that begins at ``start``: the newest not after it."""
+    moment: datetime = start.astype("datetime64[us]").item()
+    return tick_at_or_before(spec.train_cron_schedule, spec.timezone, moment.replace(tzinfo=UTC))
 
 
 def save(models: Models, key: ModelKey, trained: Trained) -> None:

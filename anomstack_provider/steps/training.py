@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import features, grain, pipeline
@@ -35,6 +37,12 @@ class Trained:
 def stamp(moment: datetime) -> np.datetime64:
     """Return an aware datetime as ``datetime64[us]`` in UTC."""
     return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def own_scores(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows are scores that this package wrote: another tool's say nothing of their bucket."""
+    told = frame["metadata"].astype(object).map(lambda text: isinstance(text, str) and '"grain"' in text)
+    return np.asarray((frame["metric_type"] == "score") & told.astype(bool))
 
 
 def in_shard(metric_name: str, shard: int, shards: int) -> bool:
@@ -69,8 +77,6 @@ def freq_lengths(spec: BatchSpec) -> tuple[timedelta, timedelta]:
     """Return the least and the greatest length of a ``freq`` bucket, a month 28 and 31 days; zero without one."""
     if spec.preprocess_params.freq is None:
         return timedelta(0), timedelta(0)
-    import pandas as pd
-
     lengths = pd.date_range("2024-01-01", periods=61, freq=spec.preprocess_params.freq).to_series().diff().dropna()
     return lengths.min().to_pytimedelta(), lengths.max().to_pytimedelta()
 

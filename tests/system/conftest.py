@@ -35,6 +35,8 @@ SHOP = """
     model_configs: [{model_name: KNN}]
     score_metric_rounding: -1
     alert_smooth_n: 0
+    alert_snooze_n: 0
+    alert_threshold: 0.99
     alert_methods: email
     email_to: team@example.com
     notify_on_backfill: true

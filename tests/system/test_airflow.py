@@ -98,8 +98,8 @@ def test_what_the_runs_wrote_is_what_preview_says(site, backfilled: tuple[Stored
     assert sorted((a["metric_name"], _utc(a["bucket"]), a["event_id"], a["score"], a["value"]) for a in ours) == sorted(
         (a["metric_name"], _utc(a["metric_timestamp"]), a["event_id"], a["score"], a["value"]) for a in answer["alerts"]
     )
-    table = pd.read_csv(scores, float_precision="round_trip")
-    previewed = {(row.metric_name, _utc(row.metric_timestamp)): row.score for row in table.itertuples()}
+    table = pd.read_csv(scores, dtype={"score": str})
+    previewed = {(row.metric_name, _utc(row.metric_timestamp)): float(row.score) for row in table.itertuples()}
     live = {(row[2], _utc(row[0].isoformat() + "Z")): row[4] for row in tables.of_type("score")}
     period_of_live = {key: score for key, score in live.items() if FIRST[:10] <= key[1][:10] < AFTER}
     assert len(period_of_live) == 3 * DAYS

@@ -1,0 +1,160 @@
+"""Operators as a task runs them, without a scheduler: rendered with the DAG's environment, then executed."""
+
+from __future__ import annotations
+
+import json
+import socket
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.api.datamodels._generated import DagRun
+from airflow.sdk.execution_time.context import MacrosAccessor
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@dataclass
+class TaskInstance:
+    """The border to Airflow's API: what a task pushes, and what tasks before it left."""
+
+    pushed: dict[str, Any] = field(default_factory=dict)
+    left_by: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = json.loads(json.dumps(value))
+
+    def xcom_pull(self, task_ids: str) -> Any:
+        return self.left_by.get(task_ids)
+
+
+class Task:
+    """One run of one operator."""
+
+    def __init__(
+        self,
+        operator: Any,
+        interval: tuple[str, str] | None = ("2024-03-05", "2024-03-06"),
+        run_type: str = "scheduled",
+        run_after: str = "2024-03-06T00:00:01",
+    ) -> None:
+        start, end = (at(text) for text in interval) if interval else (None, None)
+        fields: dict[str, Any] = {
+            "dag_id": "d",
+            "run_id": f"{run_type}__{run_after}",
+            "logical_date": start,
+            "data_interval_start": start,
+            "data_interval_end": end,
+            "run_after": at(run_after),
+            "start_date": at(run_after),
+            "end_date": None,
+            "run_type": run_type,
+            "state": "running",
+            "consumed_asset_events": [],
+        }
+        if "partition_key" in DagRun.model_fields:  # Airflow 3.2 on
+            fields["partition_key"] = None
+        self.operator = operator
+        self.ti = TaskInstance()
+        self.context: Any = {
+            "dag_run": DagRun(**fields),
+            "ti": self.ti,
+            "macros": MacrosAccessor(),
+            "params": {"shop": "north"},
+        }
+        if start is not None:  # else Airflow leaves these out
+            self.context |= {"logical_date": start, "ds": f"{start:%Y-%m-%d}"}
+
+    def run(self) -> Any:
+        """Render as the task runner does, execute, and return what would become the XCom, through JSON."""
+        dag = self.operator.dag
+        self.operator.render_template_fields(self.context, dag.get_template_env())
+        return json.loads(json.dumps(self.operator.execute(self.context)))
+
+
+@pytest.fixture
+def task() -> type[Task]:
+    return Task
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The DuckDB file and the folder of models of one test, through the [anomstack] section."""
+    path = tmp_path / "anomstack.duckdb"
+    monkeypatch.setenv("AIRFLOW__ANOMSTACK__DUCKDB_PATH", str(path))
+    monkeypatch.setenv("AIRFLOW__ANOMSTACK__MODEL_PATH", str(tmp_path / "models"))
+    return path
+
+
+@pytest.fixture
+def query(database: Path) -> Callable[[str], list[tuple[Any, ...]]]:
+    """Return a function that asks the DuckDB file."""
+    import duckdb
+
+    def ask(sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(database)) as connection:
+            return connection.execute(sql).fetchall()
+
+    return ask
+
+
+@pytest.fixture
+def operator(database: Path) -> Callable[..., Any]:
+    """Return a function that makes an operator in a DAG of its own."""
+
+    def make(cls: type[Any], **arguments: Any) -> Any:
+        with DAG("d", schedule=None):
+            return cls(task_id="t", **arguments)
+
+    return make
+
+
+@pytest.fixture
+def metrics_dir(tmp_path: Path) -> Callable[..., str]:
+    """Return a function that writes files of a metrics folder and returns the folder."""
+
+    def write(**files: str) -> str:
+        for name, text in files.items():
+            stem, _, suffix = name.rpartition("_")
+            path = tmp_path / "metrics" / f"{stem.replace('__', '/')}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text), "utf-8")
+        return str(tmp_path / "metrics")
+
+    return write
+
+
+@pytest.fixture
+def mails(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EmailMessage]]:
+    """What a mail server on loopback gets through the connection smtp_default."""
+    from aiosmtpd.controller import Controller
+
+    got: list[EmailMessage] = []
+
+    class Box:
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+            mail = message_from_bytes(envelope.content, policy=policy.default)
+            assert isinstance(mail, EmailMessage)
+            got.append(mail)
+            return "250 OK"
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(Box(), hostname="127.0.0.1", port=port)
+    controller.start()
+    extra = {"disable_tls": True, "disable_ssl": True, "from_email": "anomstack@example.com"}
+    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
+    try:
+        yield got
+    finally:
+        controller.stop()

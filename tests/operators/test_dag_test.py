@@ -1,0 +1,145 @@
+"""Generated DAGs through ``dag.test()``: Airflow's own task runner, mapping, trigger rules and XComs, in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+FILE = (
+    "from airflow.sdk import dag\nfrom anomstack_provider import generate_dags\nglobals().update(generate_dags({!r}))\n"
+)
+BATCH = """
+    metric_batch: {name}
+    schedule: "@daily"
+    train_cron_schedule: "@daily"
+    start_date: 2024-01-01
+    table_key: {name}_metrics
+    shards: {shards}
+    retries: 0
+    ingest_sql: |
+      {{% include "query.sql" %}}
+    preprocess_params: {{diff_n: 0, smooth_n: 0, lags_n: 0}}
+    model_configs: [{{model_name: KNN}}]
+    alert_smooth_n: 0
+    alert_snooze_n: 0
+    alert_threshold: 0.99
+    alert_methods: email
+    email_to: team@example.com
+"""
+# Sixty days up to and with the day of the window; "calls" is far out on 5 March 2024.
+QUERY = """
+    SELECT day AS metric_timestamp, name AS metric_name,
+        CASE WHEN name = 'calls' AND day = DATE '2024-03-05' THEN 900 ELSE 100 + dayofyear(day) % 5 END AS metric_value
+    FROM generate_series(DATE '{{ ds }}' - 59, DATE '{{ ds }}', INTERVAL 1 DAY) AS days(day),
+        (VALUES ('calls'), ('visits'), ('orders')) AS names(name)
+    {% if metric_batch == "partly" %}
+    UNION ALL SELECT DATE '{{ ds }}', 'endless', 'inf'::DOUBLE
+    {% endif %}
+"""
+
+
+@pytest.fixture(scope="module")
+def dags_folder() -> Path:
+    """The DAGs folder of this process's Airflow home, beside a database."""
+    migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
+    done = subprocess.run(migrate, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def generated(dags_folder: Path, metrics_dir: Callable[..., str], database: Path) -> dict[str, Any]:
+    """The DAGs of a folder with a batch that is fine and one with a bad metric, as parsed from a file."""
+    folder = metrics_dir(
+        query_sql=QUERY,
+        fine_yaml=BATCH.format(name="fine", shards=1),
+        partly_yaml=BATCH.format(name="partly", shards=2),
+    )
+    path = dags_folder / "anomstack_dags.py"
+    path.write_text(FILE.format(folder), "utf-8")
+    names: dict[str, Any] = {"__file__": str(path), "__name__": "anomstack_dags"}
+    exec(compile(path.read_text("utf-8"), str(path), "exec"), names)
+    return {name: value for name, value in names.items() if isinstance(value, DAG)}
+
+
+def ran(dag: DAG, logical_date: datetime | None) -> tuple[str, dict[tuple[str, int], str], dict[str, list[Any]]]:
+    """Run a DAG; return the run's state, the tasks' states by id and map index, and what tasks left behind."""
+    from airflow.settings import engine
+    from sqlalchemy import text
+
+    run = dag.test(logical_date=logical_date)
+    where = {"dag": dag.dag_id, "run": run.run_id}
+    with engine.connect() as connection:
+        tasks = connection.execute(
+            text("SELECT task_id, map_index, state FROM task_instance WHERE dag_id = :dag AND run_id = :run"), where
+        ).fetchall()
+        left = connection.execute(
+            text(
+                "SELECT task_id, value FROM xcom WHERE dag_id = :dag AND run_id = :run AND key = 'return_value' "
+                "ORDER BY task_id, map_index"
+            ),
+            where,
+        ).fetchall()
+    summaries: dict[str, list[Any]] = {}
+    for task_id, value in left:
+        while isinstance(value, str):
+            value = json.loads(value)
+        summaries.setdefault(task_id, []).append(value)
+    return str(run.state.value), {(task, index): state for task, index, state in tasks}, summaries
+
+
+def test_a_run_in_which_all_is_well_is_green(generated, query: Query, mails: list[Any]) -> None:
+    state, tasks, left = ran(generated["anomstack_fine"], datetime(2024, 3, 6, tzinfo=UTC))
+    assert tasks == {
+        ("ingest", -1): "success",
+        ("train", -1): "success",
+        ("score", -1): "success",
+        ("alert", -1): "success",
+        ("watch", -1): "skipped",
+    }
+    assert state == "success"
+    assert left["ingest"][0]["outcomes"] == {"ingested": 3}
+    assert left["alert"][0]["outcomes"] == {"alerted": 1, "evaluated": 2}
+    assert len(mails) == 1
+    assert query("SELECT metric_name FROM fine_metrics WHERE metric_type = 'alert'") == [("calls",)]
+
+
+def test_one_bad_metric_turns_the_run_red_and_its_neighbours_are_alerted(
+    generated, query: Query, mails: list[Any]
+) -> None:
+    state, tasks, left = ran(generated["anomstack_partly"], datetime(2024, 3, 6, tzinfo=UTC))
+    assert tasks == {
+        ("ingest", -1): "failed",
+        ("train", 0): "success",
+        ("train", 1): "success",
+        ("score", 0): "success",
+        ("score", 1): "success",
+        ("alert", -1): "success",
+        ("watch", -1): "failed",
+    }
+    assert state == "failed"
+    assert left["ingest"][0]["outcomes"] == {"failed": 1, "ingested": 3}
+    assert sum(summary["outcomes"]["scored"] for summary in left["score"]) == 3
+    assert left["alert"][0]["sent"] == len(mails) == 1
+    assert query("SELECT count(DISTINCT metric_name) FROM partly_metrics WHERE metric_type = 'score'") == [(3,)]
+
+
+def test_a_run_without_a_logical_date_runs_as_of_the_last_midnight(generated, query: Query, mails: list[Any]) -> None:
+    state, _, _ = ran(generated["anomstack_fine"], None)
+    assert state == "success"
+    newest = query("SELECT max(metric_timestamp) FROM fine_metrics WHERE metric_type = 'score'")[0][0]
+    assert newest.time().isoformat() == "00:00:00"
+    assert 1 <= (datetime.now(UTC).replace(tzinfo=None) - newest).total_seconds() / 86_400 < 2.1
