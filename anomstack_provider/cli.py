@@ -138,7 +138,8 @@ def _table(spec: BatchSpec, window: Any, arguments: argparse.Namespace) -> Metri
 
     table = open_stores(spec).metrics
     if not arguments.ingest and table.newest_timestamp("metric", window.end) is not None:
-        if table.newest_timestamp("metric", window.start) is None:
+        begins = spec.history_start is not None and spec.history_start >= window.start
+        if not begins and table.newest_timestamp("metric", window.start) is None:
             print("the table has no rows from before the period to learn from; --ingest fetches them", file=sys.stderr)
         return table
     days = spec.train_metric_timestamp_max_days_ago + spec.score_metric_timestamp_max_days_ago

@@ -13,13 +13,12 @@ cp "$repo/example_dags/anomstack_dags.py" "$AIRFLOW__CORE__DAGS_FOLDER/"
 say "loading every flight of 2013 into DuckDB"
 python -m anomstack_provider.demo load
 
-say "a backfill of the batch 'flights', 7 to 10 February 2013"
+say "a backfill of the batch 'flights', 8 to 11 February 2013"
 # Everything is queued before Airflow starts: SQLite, its database here, has one writer at a time.
 airflow db migrate > "$AIRFLOW_HOME/setup.log" 2>&1
 {
     airflow dags reserialize
     airflow dags unpause anomstack_flights
-    # CLI dates are those at which intervals end, a day later.
     airflow backfill create --dag-id anomstack_flights --from-date 2013-02-08 --to-date 2013-02-11 --max-active-runs 2
 } >> "$AIRFLOW_HOME/setup.log" 2>&1 || { cat "$AIRFLOW_HOME/setup.log"; exit 1; }
 

@@ -1,4 +1,4 @@
-"""Generated DAGs through ``dag.test()``: Airflow's own task runner, mapping, trigger rules and XComs, in this process."""
+"""Generated DAGs through ``dag.test()``: Airflow's own task runner, mapping, trigger rules, XComs, in one process."""
 
 from __future__ import annotations
 

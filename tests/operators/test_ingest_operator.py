@@ -129,11 +129,11 @@ def test_an_unknown_or_broken_batch_is_named(operator, task, metrics_dir) -> Non
         bad_yaml="metric_batch: bad\nshards: 0\ningest_sql: SELECT 1\n",
         b_yaml="metric_batch: b\ningest_sql: SELECT 1\n",
     )
-    with pytest.raises(BatchNotFound, match="no batch 'bade' in .*; there are: b"):
+    with pytest.raises(BatchNotFound, match=r"no batch 'bade' in .*; there are: b"):
         task(operator(AnomstackIngestOperator, metric_batch="bade", metrics_dir=folder)).run()
     with pytest.raises(ConfigError, match=r"bad\.yaml:2: shards: "):
         task(operator(AnomstackIngestOperator, metric_batch="bad", metrics_dir=folder)).run()
-    with pytest.raises(ConfigError, match="config: ingest_sgl: unknown key; did you mean 'ingest_sql'?"):
+    with pytest.raises(ConfigError, match=r"config: ingest_sgl: unknown key; did you mean 'ingest_sql'\?"):
         task(operator(AnomstackIngestOperator, config=config(ingest_sgl="SELECT 1"))).run()
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pendulum
 import pytest
-from airflow.sdk.api.datamodels._generated import DagRun
+from airflow.sdk.api.datamodels._generated import DagRun, DagRunType
 from airflow.timetables.base import DagRunInfo, TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow.timetables.trigger import CronTriggerTimetable
@@ -85,12 +85,9 @@ def test_a_manual_run_with_a_logical_date_owns_the_interval_that_airflow_inferre
     assert found == RunWindow(at("2024-05-01"), at("2024-05-02"))
 
 
-@pytest.mark.parametrize("run_type", ["manual", "asset_triggered", "operator_triggered", "asset_materialization"])
+@pytest.mark.parametrize("run_type", [kind.value for kind in DagRunType])
 def test_a_run_without_an_interval_owns_the_newest_complete_one(run_type: str) -> None:
-    try:
-        without = context(run_type, at("2024-05-02T13:37:11"))
-    except ValueError:
-        pytest.xfail(f"this Airflow has no run type {run_type}")
+    without = context(run_type, at("2024-05-02T13:37:11"))
     assert RunWindow.from_context(without, DAILY, "UTC") == RunWindow(at("2024-05-01"), at("2024-05-02"))
     assert RunWindow.from_context(without, "*/3 * * * *", "UTC") == RunWindow(
         at("2024-05-02T13:33"), at("2024-05-02T13:36")
@@ -123,6 +120,13 @@ def test_ticks_are_read_in_the_batch_s_time_zone() -> None:
     without = context("manual", at("2024-03-11T12:00"))
     found = RunWindow.from_context(without, DAILY, "America/New_York")
     assert found == RunWindow(at("2024-03-10T05:00"), at("2024-03-11T04:00"))  # 23 hours: the clocks went forward
+
+
+def test_a_run_that_the_command_line_started_for_a_date_owns_the_interval_of_that_date() -> None:
+    # Airflow gives it the newest interval there is now, whatever date it was started for.
+    of_now = at("2026-11-22"), at("2026-11-23")
+    late = context("manual", at("2026-11-23T07:00"), of_now, at("2024-03-05T13:30"))
+    assert RunWindow.from_context(late, DAILY, "UTC") == RunWindow(at("2024-03-04"), at("2024-03-05"))
 
 
 def test_times_of_other_zones_become_utc() -> None:
@@ -171,5 +175,5 @@ def test_a_run_without_an_interval_sees_what_the_scheduled_run_of_that_moment_se
 def test_an_interval_is_never_changed(start: datetime, length: timedelta, after: datetime) -> None:
     given_interval = (start, start + length)
     for run_type in ("scheduled", "backfill", "manual"):
-        found = RunWindow.from_context(context(run_type, after, given_interval), DAILY, "UTC")
+        found = RunWindow.from_context(context(run_type, after, given_interval, start), DAILY, "UTC")
         assert (found.start, found.end) == given_interval
