@@ -7,6 +7,7 @@ this package or smtplib makes, or is killed from outside after a random time.
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -173,13 +174,11 @@ def marked(home: Path) -> Counter[str]:
 
 @pytest.fixture(scope="module")
 def tries() -> Iterator[Tries]:
-    import pyod.models.knn
-    import pyod.models.pca  # noqa: F401
-
-    import anomstack_provider.alerting.chart
-    import anomstack_provider.steps.alert
-    import anomstack_provider.wiring.fetch  # noqa: F401
-
+    # Loaded once, for every process that is forked from this one.
+    for module in ("alerting.chart", "steps.alert", "wiring.fetch"):
+        importlib.import_module(f"anomstack_provider.{module}")
+    for module in ("matplotlib.backends.backend_agg", "matplotlib.figure", "pyod.models.knn", "pyod.models.pca"):
+        importlib.import_module(module)
     with mail_server() as (box, connection), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", connection)
         yield Tries(box)
