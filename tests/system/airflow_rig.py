@@ -116,7 +116,7 @@ class Airflow:
                     cwd=self.home,
                     start_new_session=True,
                 )
-        wait_until(self._healthy, "a healthy Airflow", 240)
+        wait_until(self._healthy, "a healthy Airflow", 400)
 
     def stop(self) -> None:
         """End every component with all that it started."""
@@ -180,7 +180,7 @@ class Airflow:
 
     # --- DAGs and runs -----------------------------------------------------------------------------------------
 
-    def dag(self, dag_id: str, seconds: float = 120) -> dict[str, Any]:
+    def dag(self, dag_id: str, seconds: float = 300) -> dict[str, Any]:
         """Return a DAG as the API has it, once it is parsed."""
 
         def found() -> Any:
@@ -206,7 +206,7 @@ class Airflow:
         """Return all runs of a DAG."""
         return self.api("GET", f"/dags/{dag_id}/dagRuns", limit="100")["dag_runs"]
 
-    def finished(self, dag_id: str, run_id: str, seconds: float = 180) -> dict[str, Any]:
+    def finished(self, dag_id: str, run_id: str, seconds: float = 400) -> dict[str, Any]:
         """Return a run once it has ended, whichever way."""
 
         def ended() -> Any:
@@ -215,7 +215,7 @@ class Airflow:
 
         return wait_until(ended, f"the end of {dag_id} {run_id}", seconds)
 
-    def all_finished(self, dag_id: str, count: int, seconds: float = 180) -> list[dict[str, Any]]:
+    def all_finished(self, dag_id: str, count: int, seconds: float = 400) -> list[dict[str, Any]]:
         """Return a DAG's runs once there are ``count`` of them and all have ended."""
 
         def ended() -> Any:
@@ -224,7 +224,7 @@ class Airflow:
 
         return wait_until(ended, f"the end of {count} runs of {dag_id}", seconds)
 
-    def backfill(self, dag_id: str, first: str, last: str, reprocess: str, seconds: float = 400) -> None:
+    def backfill(self, dag_id: str, first: str, last: str, reprocess: str, seconds: float = 1200) -> None:
         """Run a backfill of the logical dates from ``first`` to ``last``, four at a time, to its end."""
         body = {
             "dag_id": dag_id,

@@ -39,7 +39,7 @@ from anomstack_provider import (
     AnomstackTrainOperator,
 )
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 STEPS = {
     "ingest": AnomstackIngestOperator,
