@@ -90,7 +90,7 @@ def _scores(spec: BatchSpec, window: RunWindow, rows: Overlay, alerts: tuple[Ale
         index = pd.MultiIndex.from_frame(table[columns[:2]])
         table["value"] = table["value"].fillna(pd.Series(values.reindex(index).to_numpy(), index=table.index))
     fired = {(a.metric_name, a.bucket.astimezone(UTC).replace(tzinfo=None)) for a in alerts}
-    keys = zip(table["metric_name"], table["metric_timestamp"].dt.to_pydatetime(), strict=True)
+    keys = zip(table["metric_name"], pd.DatetimeIndex(table["metric_timestamp"]).to_pydatetime(), strict=True)
     table["alerted"] = [int(key in fired) for key in keys]
     return table.sort_values(columns[:2], ignore_index=True)
 
