@@ -54,15 +54,17 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
     health_id = f"{dag_id_prefix}{_HEALTH}"
     if wanted is not None and not wanted.startswith(dag_id_prefix):
         return {}
+    # The health of a folder shows only when all its DAGs are built.
+    only = None if wanted == health_id else wanted
     try:
-        loaded = _load(folder, None if wanted is None else wanted.removeprefix(dag_id_prefix))
+        loaded = load_folder(folder) if only is None else _load_one(folder, only.removeprefix(dag_id_prefix))
     except Exception as error:  # the folder itself cannot be read: seen in the health DAG, never an import error
         return {health_id: _health_dag(health_id, folder, [f"{type(error).__name__}: {error}"], [])}
     dags: dict[str, DAG] = {}
     refused: list[str] = []
     for name, batch in loaded.batches.items():
         dag_id = dag_id_prefix + dag_id_part(name)
-        if batch.spec.disable_batch or (wanted is not None and wanted != dag_id):
+        if batch.spec.disable_batch or only not in (None, dag_id):
             continue
         try:
             dags[dag_id] = _batch_dag(dag_id, batch, folder)
@@ -71,12 +73,12 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
             dags[dag_id] = _stub_dag(dag_id, [refused[-1]])
     for name, errors in _by_batch(loaded.errors).items():
         dag_id = dag_id_prefix + dag_id_part(name)
-        if wanted is None or wanted == dag_id:
+        if only in (None, dag_id):
             dags[dag_id] = _stub_dag(dag_id, [str(error) for error in errors])
-    if wanted is None or wanted == health_id:
+    if only is None:
         problems = [*(str(error) for error in loaded.errors), *refused]
         dags[health_id] = _health_dag(health_id, folder, problems, refused)
-    return dags
+    return {dag_id: dag for dag_id, dag in dags.items() if wanted in (None, dag_id)}
 
 
 def dag_id_part(metric_batch: str) -> str:
@@ -96,13 +98,10 @@ def _folder(metrics_dir: str | None, dag_file: str | None) -> str:
     return str(beside / metrics_dir) if metrics_dir else settings.metrics_dir() or str(beside / "metrics")
 
 
-def _load(folder: str, wanted: str | None) -> LoadedFolder:
-    """Read the folder; in a worker, which runs a task of one DAG, that batch alone if the dag_id tells its name."""
-    if wanted is not None:
-        one = load_folder(folder, only=wanted)
-        if one.batches or one.errors:
-            return one
-    return load_folder(folder)
+def _load_one(folder: str, wanted: str) -> LoadedFolder:
+    """Read one batch for a worker, which runs a task of one DAG; all of them if its dag_id does not tell its name."""
+    one = load_folder(folder, only=wanted)
+    return one if one.batches or one.errors else load_folder(folder)
 
 
 def _by_batch(errors: Iterable[BatchError]) -> dict[str, list[BatchError]]:

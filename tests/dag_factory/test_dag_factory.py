@@ -310,6 +310,17 @@ def test_a_worker_builds_the_one_dag_that_it_runs(folder, dags: Dags, monkeypatc
     assert within("of_another_file") == set()
 
 
+def test_a_worker_that_runs_the_health_check_knows_what_airflow_refuses(
+    folder, dags: Dags, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.batch("bad", f"tags: [{'x' * 120}]")
+    folder.batch("health_of_config")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", HEALTH)
+    found = dags()
+    assert set(found) == {HEALTH}
+    assert "bad.yaml: " in fails_with(found[HEALTH], "check")
+
+
 def test_a_relative_folder_is_beside_the_dag_file(folder, in_file) -> None:
     folder.batch("sales")
     found = in_file(folder.path.parent / "dags.py", "generate_dags('metrics')")

@@ -145,14 +145,14 @@ def hourly() -> Case:
 
 
 def resampled_hours() -> Case:
-    """Quarters of an hour that become hours, with gaps longer than the hours that a run reads."""
+    """Quarters of an hour that become an hour and a half, with gaps longer than the hours that a run reads."""
     starts = times("2024-02-20", "2024-03-08", "15min")
     return Case(
         {
             "schedule": "@hourly",
             "train_cron_schedule": "@daily",
-            "preprocess_params": {"freq": "1h", "freq_agg": "sum"},
-            "completeness_delay": "90m",
+            "preprocess_params": {"freq": "90min", "freq_agg": "sum"},
+            "completeness_delay": "20m",
             "score_max_n": 5,
             "alert_smooth_n": 0,
             "model_configs": KNN,
@@ -201,7 +201,7 @@ def readings() -> Case:
             "grain": "instant",
             "preprocess_params": VALUE_ITSELF,
             "alert_smooth_n": 0,
-            "alert_snooze_n": 5,
+            "alert_snooze_n": 0,
             "model_configs": KNN,
         },
         period("2024-02-29T00:00", "2024-03-01T06:00"),
@@ -344,6 +344,9 @@ class Live:
         for window in intervals(spec, self.case.period):
             ingest(spec, window, self.rows(), fetch)
             self.run(spec, window)
+            for kind in ("score", "alert"):
+                so_far = self.rows().read([kind], since=None, until=END_OF_TIME)
+                assert np.all(ends(spec, so_far) <= stamp(window.end - spec.completeness_delay)), f"{kind} too early"
         return self
 
     def shuffled(self, seed: int) -> Live:
@@ -379,13 +382,17 @@ def closed_in(case: Case, rows: MetricRows, kind: str) -> list[tuple[str, str, s
     """Return the rows of a type whose buckets closed in the period, values as the text of their bits."""
     spec, found = case.spec, rows.read([kind], since=None, until=END_OF_TIME)
     edges = [stamp(moment - spec.completeness_delay) for moment in (case.period.start, case.period.end)]
-    closed = []
-    for row in found.itertuples():
-        start = np.array([np.datetime64(row.metric_timestamp, "us")])
-        end = grain.parse(json.loads(row.metadata)["grain"]).ends(start, spec.timezone)[0]
-        if edges[0] < end <= edges[1]:
-            closed.append((row.metric_name, str(row.metric_timestamp), row.metric_value.hex(), row.metadata))
-    return closed
+    ended = ends(spec, found)
+    return [
+        (row.metric_name, str(row.metric_timestamp), row.metric_value.hex(), row.metadata)
+        for row in found[(edges[0] < ended) & (ended <= edges[1])].itertuples()
+    ]
+
+
+def ends(spec: BatchSpec, rows: pd.DataFrame) -> np.ndarray:
+    """Return where the buckets of score or alert rows end."""
+    starts = rows["metric_timestamp"].to_numpy().astype("datetime64[us]")
+    return grain.mixed_ends([json.loads(text)["grain"] for text in rows["metadata"]], starts, spec.timezone)
 
 
 def assert_same(case: Case, found: Live, expected: Preview) -> None:
