@@ -194,6 +194,8 @@ def _as_text(spec: BatchSpec, found: Preview) -> str:
     outcomes = found.outcomes()
     lines += ["", "metrics: " + ", ".join(f"{count} {what}" for what, count in outcomes["counts"].items())]
     lines += [f"  {name}: {why}" for name, why in outcomes["not_evaluated"].items()]
+    if found.suppressed:
+        lines.append(f"suppressed by the calendar: {found.suppressed} buckets at or above the threshold")
     return "\n".join(lines)
 
 

@@ -31,6 +31,7 @@ class Alert:
     :param upper: upper end of the expected range, same unit as ``value``.
     :param score: the smoothed score that crossed ``threshold``, in [0, 1].
     :param tags: the metric's own tags as sorted pairs.
+    :param note: what the calendar says of the bucket, such as ``Holiday: Christmas Day``; "" for nothing.
     """
 
     event_id: str
@@ -49,6 +50,7 @@ class Alert:
     threshold: float
     severity: str
     tags: tuple[tuple[str, str], ...] = ()
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; ``bucket`` as ISO 8601 with its offset."""

@@ -104,6 +104,7 @@ def _facts(alert: Alert, timezone: str) -> list[Fact]:
     facts = [
         Fact("Value", _value(alert)),
         Fact("When", bucket_long(alert, timezone)),
+        *([Fact("Calendar", isolated(elide(one_line(alert.note), 200)))] if alert.note else []),
         Fact("Why", why),
         Fact("Metric", _name(alert.metric_name, 300)),
         Fact("Batch", _name(alert.metric_batch, 300)),

@@ -55,7 +55,7 @@ class Document:
 def decode(content: bytes) -> str:
     """Return the text of a file; raises :class:`DocumentError` unless it is UTF-8 of a sensible size."""
     if len(content) > MAX_BYTES:
-        raise DocumentError(f"is {len(content):,} bytes long; a batch file may have {MAX_BYTES:,}")
+        raise DocumentError(f"is {len(content):,} bytes long; a file may have {MAX_BYTES:,}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

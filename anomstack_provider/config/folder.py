@@ -72,6 +72,16 @@ def find_files(metrics_dir: Path, *, ignore_examples: bool) -> Files:
     return files
 
 
+def within(metrics_dir: str | os.PathLike[str], name: str) -> str | None:
+    """Return the real path of a file below the folder; None where ``..``, a link or the name itself leads out of it."""
+    root = os.path.realpath(metrics_dir)
+    try:
+        path = os.path.realpath(os.path.join(root, name))
+        return path if os.path.commonpath([root, path]) == root else None
+    except ValueError:  # a NUL in the name
+        return None
+
+
 def printable(path: str) -> str:
     """Return a path as text that every terminal and database takes, without the bytes that are no UTF-8."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from anomstack_provider.config.calendar import EventList, HolidayList
 from anomstack_provider.config.values import (
     AddressList,
     AtLeastOne,
@@ -117,6 +118,21 @@ class Schedule(Section):
     shards: AtLeastOne = Field(
         default=1,
         description="Groups of metrics that are trained and scored as tasks of their own, in parallel.",
+    )
+
+
+class Calendar(Section):
+    """Holidays and known events"""
+
+    holidays: HolidayList = Field(
+        default=(),
+        description="Public holidays that are taken for Sundays: DE, US-CA, a list of such codes, or for other actions "
+        "or some metrics only [{country, subdivision, action, metrics, tags}].",
+    )
+    events: EventList = Field(
+        default=(),
+        description="Known events, named in messages unless an action says more: [{name, start, end, yearly, action, "
+        "metrics, tags}], or [{ics, action, metrics, tags}] for an iCalendar file.",
     )
 
 
@@ -416,6 +432,7 @@ SECTIONS: tuple[type[Section], ...] = (
     Identity,
     Ingest,
     Schedule,
+    Calendar,
     Storage,
     Train,
     Score,

@@ -36,6 +36,8 @@ RIVALS: Mapping[str, str] = {
 
 # Keys whose value is a mapping or a list of mappings, written as YAML where there is only text.
 _STRUCTURED = {
+    "events",
+    "holidays",
     "metric_tags",
     "model_configs",
     "preprocess_params",

@@ -17,6 +17,7 @@ from anomstack_provider.config.document import DocumentError, decode, read_mappi
 from anomstack_provider.config.errors import BatchError
 from anomstack_provider.config.explain import Problem
 from anomstack_provider.config.folder import Files, find_files, printable
+from anomstack_provider.config.inline import inline_calendars
 from anomstack_provider.config.layers import (
     PACKAGE,
     Layer,
@@ -61,6 +62,7 @@ def load_batches(
     files = find_files(root, ignore_examples=ignore_examples)
     read, passed = _read_batches(root, files, only)
     shared = _Shared(
+        root,
         site_layer(site_defaults or {}),
         _folder_layer(root, files.defaults),
         printable(files.defaults or ""),
@@ -92,6 +94,7 @@ def load_batches(
 class _Shared:
     """What all batches of a folder have in common; ``folder`` is an error if its defaults cannot be read."""
 
+    root: Path
     site: Layer
     folder: Layer | DocumentError
     folder_path: str
@@ -169,8 +172,11 @@ def _load(
     if misnamed:
         return [_error(name, layer.source(("metric_batch",)), "metric_batch", _NOT_A_BATCH) for layer in misnamed]
     merged = merge(layers)
-    spec, problems = check(merged.values)
-    if spec is None:
+    values, unread = inline_calendars(shared.root, file.path, merged)
+    spec, problems = check(values)
+    if spec is None or unread:
+        said = {problem.path for problem in unread}
+        problems = [*unread, *(problem for problem in problems if problem.path not in said)]
         return [_located(problem, name, merged, layers, own) for problem in problems]
     provenance = {key: layer.source((key,)) for key, layer in merged.layers.items()}
     warnings = tuple(f"{provenance.get(key, PACKAGE)}: {key}: {text}" for key, text in spec.cautions())

@@ -126,8 +126,8 @@ def _kind(schema: dict[str, Any]) -> str:
     """Return the type of a key in words."""
     choices = [choice for choice in schema.get("anyOf", [schema]) if choice.get("type") != "null"]
     listed = next((choice for choice in choices if choice.get("type") == "array"), None)
-    if listed is not None and listed.get("items", {}).get("type") == "string":
-        return "list of text"
+    if listed is not None:
+        return "list of text" if listed.get("items", {}).get("type") == "string" else "list"
     only = choices[0]
     if "enum" in only:
         return "one of " + ", ".join(f"`{choice}`" for choice in only["enum"] if choice is not None)

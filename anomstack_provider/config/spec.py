@@ -51,6 +51,9 @@ _MODEL_KEYS = (
     "completeness_delay",
 )
 
+# Their entries that only suppress or annotate leave a model as it is, and metric_tags only matter to those with tags.
+_CALENDAR_KEYS = ("holidays", "events")
+
 # A count that must not be above another.
 _NOT_ABOVE = (
     ("train_min_n", "train_max_n"),
@@ -73,6 +76,7 @@ class BatchSpec(
     keys.Train,
     keys.Storage,
     keys.Ingest,
+    keys.Calendar,
     keys.Schedule,
     keys.Identity,
 ):
@@ -136,6 +140,9 @@ class BatchSpec(
             if tag in tags[:position]:
                 message = f"'{tag}' is the tag of an earlier detector too; give each its own"
                 yield Problem(("model_configs", position, "model_tag"), message)
+        for position, event in enumerate(self.events):
+            for key, message in event.conflicts(self.timezone):
+                yield Problem(("events", position, key), message)
         if not self.history_chunk:
             yield Problem(("history_chunk",), "expected more than 0, such as 30d")
         if self.catchup and not self.start_date:
@@ -174,7 +181,14 @@ class BatchSpec(
     def config_facts(self) -> dict[str, Any]:
         """Return the keys that determine a model, as plain JSON values."""
         facts: dict[str, Any] = self.model_dump(mode="json", include=set(_MODEL_KEYS))
-        return {**facts, "completeness_delay": self.completeness_delay.total_seconds()}
+        facts["completeness_delay"] = self.completeness_delay.total_seconds()
+        shaping = {key: [entry for entry in getattr(self, key) if entry.changes_models] for key in _CALENDAR_KEYS}
+        for key, entries in shaping.items():
+            if entries:  # without any, the same as in versions that knew no calendar
+                facts[key] = [entry.model_dump(mode="json") for entry in entries]
+        if any(entry.tags for entries in shaping.values() for entry in entries):
+            facts["metric_tags"] = self.metric_tags
+        return facts
 
     def config_hash(self) -> str:
         """Return 12 hexadecimal digits that change when, and only when, :meth:`config_facts` changes."""

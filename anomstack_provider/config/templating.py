@@ -25,6 +25,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from anomstack_provider.config.errors import TemplateError
 from anomstack_provider.config.explain import nearest
+from anomstack_provider.config.folder import within
 
 _INLINE = "<template>"
 
@@ -33,16 +34,12 @@ class _FolderLoader(BaseLoader):
     """Templates below one folder; neither ``..`` nor a link leads out of it."""
 
     def __init__(self, metrics_dir: str | os.PathLike[str]) -> None:
-        self._root = os.path.realpath(metrics_dir)
+        self._root = metrics_dir
         self.included: set[str] = set()
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
-        try:
-            path = os.path.realpath(os.path.join(self._root, template))
-            inside = os.path.commonpath([self._root, path]) == self._root
-        except ValueError:  # a NUL in the name
-            inside, path = False, template
-        if not inside:
+        path = within(self._root, template)
+        if path is None:
             raise TemplateNotFound(template, f"{template!r} is outside the metrics folder; includes stay within it")
         try:
             source = Path(path).read_text("utf-8")

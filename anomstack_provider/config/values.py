@@ -220,6 +220,7 @@ MethodList = Annotated[tuple[str, ...], _LIST_INPUT, AfterValidator(_lower_names
 AddressList = Annotated[tuple[str, ...], _LIST_INPUT, AfterValidator(check_addresses)]
 MetricList = Annotated[tuple[str, ...], _LIST_INPUT, AfterValidator(strip_quotes)]
 MetricTags = Annotated[dict[str, dict[str, str]], BeforeValidator(nothing_is_empty), BeforeValidator(_tags_as_text)]
+TagMap = Annotated[dict[str, str], BeforeValidator(nothing_is_empty), BeforeValidator(_values_as_text)]
 Parameters = Annotated[dict[str, JsonValue], BeforeValidator(nothing_is_empty)]
 Duration = Annotated[
     timedelta,

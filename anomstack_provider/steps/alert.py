@@ -20,6 +20,7 @@ from anomstack_provider.alerting import events, rules
 from anomstack_provider.alerting.alert import Alert, event_id
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
+from anomstack_provider.detection.calendar import Calendar
 from anomstack_provider.detection.series import Floats, Times, split_columns
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import score as score_step
@@ -40,12 +41,33 @@ class AlertResult:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Scores of one metric as read: times, scores, metadata; and the times of its metric rows."""
+    """
+    Scores of one metric as read: times, scores, metadata; and the times of its metric rows.
+
+    :param suppressed: which of the buckets an event keeps from alerting.
+    :param notes: what the calendar says of each bucket.
+    """
 
     times: Times
     scores: Floats
     metadata: NDArray[Any]
     points: Times
+    suppressed: NDArray[np.bool_]
+    notes: NDArray[np.object_]
+
+    def judged(self) -> _Scored:
+        """Return the buckets that may alert: the suppressed ones neither do nor count in the smoothing of others."""
+        if not self.suppressed.any():
+            return self
+        keep = ~self.suppressed
+        return _Scored(
+            self.times[keep],
+            self.scores[keep],
+            self.metadata[keep],
+            self.points,
+            self.suppressed[keep],
+            self.notes[keep],
+        )
 
 
 def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models) -> AlertResult:
@@ -57,6 +79,7 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
     scores that no run has written yet, they are computed here, so the answer never depends on which runs came before.
     """
     scored = _complete(spec, window, store, models)
+    suppressed = 0
     alerts: list[Alert] = []
     outcomes: dict[str, str] = {}
     looked_at: list[tuple[str, Times]] = []
@@ -64,14 +87,17 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
         if name in spec.alert_exclude_metrics or not len(rows.times):
             continue
         try:
-            first = _first(spec, rows, window)
-            found = _alerts(spec, name, rows, first)
+            judged = rows.judged()
+            first = _first(spec, judged, window)
+            found = _alerts(spec, name, judged, first)
+            suppressed += _suppressed(spec, rows, window)
         except Exception as error:  # one metric never stops its neighbours; the outcome carries the reason
             log.exception("metric %r: its scores cannot be judged", name)
             outcomes[name] = f"failed: {type(error).__name__}: {error}"
             continue
         alerts += found
-        looked_at.append((name, rows.times[first:]))
+        since = judged.times[first] if len(judged.times) else rows.times[0]
+        looked_at.append((name, rows.times[rows.times >= since]))
         outcomes[name] = "alerted" if found else "evaluated"
     alerts.sort(key=lambda a: (a.bucket, a.metric_name))
     written = _write(store, alerts, looked_at)
@@ -84,7 +110,7 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
             found_alert.expected,
             found_alert.score,
         )
-    return AlertResult(tuple(alerts), StepResult("alert", rows=written, outcomes=outcomes))
+    return AlertResult(tuple(alerts), StepResult("alert", written, outcomes, {"suppressed": suppressed}))
 
 
 def _read(
@@ -95,10 +121,12 @@ def _read(
     frame = store.read(["metric", "score"], since=since, until=window.end, newest=newest, cut=cut)
     is_score = own_scores(frame)
     points = {name: times for name, (times,) in split_columns(frame[frame["metric_type"] == "metric"]).items()}
-    return {
-        name: _Scored(times, scores.astype(np.float64), metadata, points.get(name, times))
-        for name, (times, scores, metadata) in split_columns(frame[is_score], "metric_value", "metadata").items()
-    }
+    found = {}
+    for name, (times, scores, metadata) in split_columns(frame[is_score], "metric_value", "metadata").items():
+        marks = Calendar.for_metric(spec, name).marks(times, spec.timezone)
+        scores = scores.astype(np.float64)
+        found[name] = _Scored(times, scores, metadata, points.get(name, times), marks.suppressed, marks.notes)
+    return found
 
 
 def _complete(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models) -> dict[str, _Scored]:
@@ -113,7 +141,9 @@ def _complete(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Mod
     days = max(spec.alert_metric_timestamp_max_days_ago, spec.score_metric_timestamp_max_days_ago)
     oldest = min(window.start - spec.completeness_delay, window.end - timedelta(days=days))
     complete = _read(spec, window, store, back, oldest - longest_bucket(spec))
-    while unsettled := {n for n, rows in complete.items() if not _settled(spec, rows, window, back, filled_since)}:
+    while unsettled := {
+        n for n, rows in complete.items() if not _settled(spec, rows.judged(), window, back, filled_since)
+    }:
         back, filled_since = back * 4, None
         for shard in range(spec.shards):
             if mine := {name for name in unsettled if in_shard(name, shard, spec.shards)}:
@@ -152,14 +182,27 @@ def _settled(spec: BatchSpec, rows: _Scored, window: RunWindow, back: int, fille
 
 def _first(spec: BatchSpec, rows: _Scored, window: RunWindow) -> int:
     """Return the position of the first bucket to look at: not closed before the window, or among the newest ones."""
-    cut = window.start - spec.completeness_delay
     # Those that could mute the newest ones too: a late one, or one of a run that never was, is announced all the same.
     newest = max(len(rows.times) - spec.alert_recent_n - spec.alert_snooze_n, 0)
+    return min(_opening(spec, rows, window), newest)
+
+
+def _opening(spec: BatchSpec, rows: _Scored, window: RunWindow) -> int:
+    """Return the position of the first bucket that had not closed before the window."""
+    cut = window.start - spec.completeness_delay
     # Only of the few that began shortly before is it a question whether they had closed, by the grain of their model.
     begin, end = np.searchsorted(rows.times, [stamp(cut - longest_bucket(spec)), stamp(cut)])
     grains = [json.loads(text)["grain"] for text in rows.metadata[begin:end]]
     still_open = np.flatnonzero(grain.mixed_ends(grains, rows.times[begin:end], spec.timezone) > stamp(cut))
-    return min(int(begin + still_open[0]) if len(still_open) else int(end), newest)
+    return int(begin + still_open[0]) if len(still_open) else int(end)
+
+
+def _suppressed(spec: BatchSpec, rows: _Scored, window: RunWindow) -> int:
+    """Return how many buckets of the window reach the threshold and are kept from alerting by an event."""
+    if not rows.suppressed.any():
+        return 0
+    fired = rules.fires(rules.smooth(rows.scores, spec.alert_smooth_n), spec.alert_threshold) & rows.suppressed
+    return int(fired[_opening(spec, rows, window) :].sum())
 
 
 def _alerts(spec: BatchSpec, name: str, rows: _Scored, first: int) -> list[Alert]:
@@ -194,6 +237,7 @@ def _alert(spec: BatchSpec, name: str, rows: _Scored, smoothed: Floats, i: int) 
         threshold=spec.alert_threshold,
         severity=rules.severity(value, expected, lower, upper),
         tags=tuple(sorted((str(k), str(v)) for k, v in spec.metric_tags.get(name, {}).items())),
+        note=rows.notes[i],
     )
 
 

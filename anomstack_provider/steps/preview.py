@@ -36,6 +36,7 @@ class Preview:
     :param scores: every bucket of the period: metric_name, metric_timestamp (naive UTC), value, score (NaN if it was
         not evaluated), alerted (0 or 1).
     :param result: what became of each metric in the score step.
+    :param suppressed: buckets at or above the threshold that an event of the calendar kept from alerting.
     :param switched_off: the batch's switches that keep a live run from alerting.
     :param rows: the stored metrics with the preview's scores and alerts beside them, in memory.
     """
@@ -44,6 +45,7 @@ class Preview:
     alerts: tuple[Alert, ...]
     scores: pd.DataFrame
     result: StepResult
+    suppressed: int
     rows: MetricRows
     switched_off: list[str]
 
@@ -52,6 +54,7 @@ class Preview:
         return {
             "counts": self.result.counts(),
             "not_evaluated": self.result.summary()["not_evaluated"],
+            "suppressed": self.suppressed,
             "switched_off": self.switched_off,
         }
 
@@ -62,8 +65,10 @@ def preview(spec: BatchSpec, window: RunWindow, table: MetricRows) -> Preview:
     models = NoModels()
     scored = score(spec, window, rows, models)
     switched_off = [key for key in ("disable_batch", "disable_alert") if getattr(spec, key)]
-    alerts = () if switched_off else alert(spec, window, rows, models).alerts
-    return Preview(window, alerts, _scores(spec, window, rows, alerts), scored, rows, switched_off)
+    decided = None if switched_off else alert(spec, window, rows, models)
+    alerts = decided.alerts if decided else ()
+    suppressed = decided.result.facts["suppressed"] if decided else 0
+    return Preview(window, alerts, _scores(spec, window, rows, alerts), scored, suppressed, rows, switched_off)
 
 
 def fetch_history(spec: BatchSpec, window: RunWindow, fetch: Fetch) -> tuple[MemoryRows, StepResult]:
@@ -120,6 +125,7 @@ def to_json(found: Alert) -> dict[str, Any]:
         "upper": found.upper,
         "score": found.score,
         "severity": found.severity,
+        "note": found.note,
         "event_id": found.event_id,
     }
 

@@ -160,7 +160,7 @@ def test_utf_16_is_refused():
 
 
 def test_a_file_beyond_all_measure_is_refused():
-    with pytest.raises(DocumentError, match=r"^is 1,048,577 bytes long; a batch file may have 1,048,576$"):
+    with pytest.raises(DocumentError, match=r"^is 1,048,577 bytes long; a file may have 1,048,576$"):
         decode(b"x" * (MAX_BYTES + 1))
 
 

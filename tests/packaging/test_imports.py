@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = {"duckdb", "matplotlib", "numpy", "pandas", "pyod", "scipy", "sklearn", "pyarrow", "sqlglot"}
+HEAVY |= {"holidays", "icalendar", "recurring_ical_events"}
 # Loaded by a task only when it fits, scores or draws; the modules themselves may use numpy and pandas.
 LAZY = {"matplotlib", "pyod", "sklearn"}
 ROOT = "anomstack_provider"
