@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from recurring_ical_events import CalendarQuery
 
 _BEGIN = "BEGIN:VCALENDAR"
-# Rules finer than an hour have nothing to say about metrics, and a year of one is millions of events.
-_TOO_OFTEN = {"SECONDLY", "MINUTELY"}
+# Of these a value that cannot be read is an error; other properties do not matter here.
+_TIMES = {"DTSTART", "DTEND", "DURATION", "RRULE", "RDATE", "EXDATE", "RECURRENCE-ID"}
+# Not those finer than an hour: they have nothing to say about metrics, and a year of one is millions of events.
+_FREQUENCIES = {"HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"}
 
 
 class NoICS(ValueError):
@@ -74,13 +76,19 @@ def _read(text: str) -> tuple[Any, CalendarQuery]:
 
 
 def _check_event(event: Any) -> None:
-    start = event["DTSTART"]
-    if "TZID" in start.params and isinstance(start.dt, datetime) and start.dt.tzinfo is None:
-        raise ValueError(f"unknown time zone '{start.params['TZID']}'")
+    for moment in (event["DTSTART"], event.get("DTEND", event["DTSTART"])):
+        if "TZID" in moment.params and isinstance(moment.dt, datetime) and moment.dt.tzinfo is None:
+            raise ValueError(f"unknown time zone '{moment.params['TZID']}'")
+    for name, reason in event.errors:
+        if name in _TIMES:
+            raise ValueError(f"{name}: {reason}")
     rules = event.get("RRULE", [])
     for rule in rules if isinstance(rules, list) else [rules]:
-        if often := _TOO_OFTEN & {str(frequency).upper() for frequency in rule.get("FREQ", [])}:
-            raise ValueError(f"an event repeats {often.pop()}; hourly is the finest that is read")
+        how_often = {str(frequency).upper() for frequency in rule.get("FREQ", [])}
+        if not how_often <= _FREQUENCIES or not how_often:
+            raise ValueError(f"RRULE: expected FREQ to be one of {', '.join(sorted(_FREQUENCIES))}")
+        if 0 in rule.get("INTERVAL", []):
+            raise ValueError("RRULE: expected an INTERVAL of 1 or more")
 
 
 def _utc(moment: date, timezone: str) -> datetime:

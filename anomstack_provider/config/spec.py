@@ -171,6 +171,11 @@ class BatchSpec(
             if key.endswith("_cron_schedule") and (warning := step_warning(getattr(self, key))):
                 written = "schedule" if key == "ingest_cron_schedule" and self.schedule else key
                 found.append((written, warning))
+        for key in _CALENDAR_KEYS:
+            for entry in getattr(self, key):
+                if entry.tags and not any(entry.covers(name, tags) for name, tags in self.metric_tags.items()):
+                    tags = ", ".join(f"{name}: {tag}" for name, tag in entry.tags.items())
+                    found.append((key, f"no metric has the tags {tags} in metric_tags"))
         if idle := sorted(key for key in keys.NOT_YET & self.model_fields_set if self._is_changed(key)):
             found.append((idle[0], f"no effect in this version: {', '.join(idle)}"))
         return found

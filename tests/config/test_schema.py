@@ -51,6 +51,8 @@ EXAMPLE: dict[str, Any] = {
     "metric_tags": {"m": {"team": "x"}},
     "tholdalert_thresholds": {"m": {"upper": 3}},
     "train_exclude_metrics": ["a"],
+    "holidays": ["US-CA", {"country": "DE", "action": ["suppress", {"treat_as": "monday"}], "tags": {"team": "x"}}],
+    "events": [{"name": "sale", "start": "2024-11-29", "end": "2024-12-02T12:00", "yearly": True, "metrics": "m"}],
 }
 
 
@@ -73,6 +75,8 @@ def test_what_the_loader_accepts_fits_the_schema():
         {"model_combination_method": "median"},
         {"score_default_schedule_status": "ON"},
         {"tags": {"a": 1}},
+        {"holidays": [{"contry": "DE"}]},
+        {"events": [{"name": "x", "start": "2024-05-01", "action": {"treat": "sunday"}}]},
     ],
     ids=str,
 )

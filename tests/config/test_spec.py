@@ -115,6 +115,8 @@ OUR_DEFAULTS: dict[str, Any] = {
     "notify_on_backfill": False,
     "retries": 1,
     "max_active_runs": 4,
+    "holidays": (),
+    "events": (),
 }
 ELSEWHERE = {"metric_batch", "model_configs", "preprocess_params"}
 
@@ -422,6 +424,8 @@ def test_the_hash_is_the_same_however_the_same_is_written():
         {"grain": "1d"},
         {"timezone": "Europe/Berlin"},
         {"completeness_delay": "1h"},
+        {"holidays": "DE"},
+        {"events": [{"name": "x", "start": "2024-05-01", "action": "exclude_from_training"}]},
     ],
     ids=lambda keys: next(iter(keys)),
 )
@@ -437,6 +441,8 @@ def test_the_hash_changes_with_what_determines_a_model(keys: dict[str, object]):
         {"alert_threshold": 0.9},
         {"schedule": "@daily"},
         {"conn_id": "x"},
+        {"metric_tags": {"m": {"team": "x"}}},
+        {"events": [{"name": "x", "start": "2024-05-01", "action": ["suppress", "annotate"]}]},
     ],
     ids=lambda keys: next(iter(keys)),
 )

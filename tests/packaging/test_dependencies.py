@@ -66,7 +66,7 @@ def test_imported_and_declared_are_the_same(repository: Path, project: dict):
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
     optional = {
         canonicalize_name(Requirement(text).name)
-        for extra in ("demo", "parquet", "s3")
+        for extra in ("demo", "ics", "parquet", "s3")
         for text in project["optional-dependencies"][extra]
     }
     used = {module: _distributions(module, declared) for module in _imports(repository / "anomstack_provider")}
@@ -85,8 +85,8 @@ def test_constraints_are_plain_pins(repository: Path, name: str):
 @pytest.mark.parametrize(
     ("name", "extras"),
     [
-        ("constraints.txt", ("dev", "test", "demo", "parquet", "s3")),
-        ("constraints-lowest.txt", ("test", "demo", "parquet", "s3")),
+        ("constraints.txt", ("dev", "test", "demo", "ics", "parquet", "s3")),
+        ("constraints-lowest.txt", ("test", "demo", "ics", "parquet", "s3")),
     ],
 )
 def test_constraints_pin_every_declared_dependency_inside_its_bounds(
