@@ -53,7 +53,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         "America/New_York",
     ),
     "right_to_left": ({"metric_batch": "עסקים", "metric_name": "מדד_الطلبات"}, "Asia/Jerusalem"),
-    "hostile": ({"metric_batch": HOSTILE, "metric_name": HOSTILE, "tags": ((HOSTILE, HOSTILE),), "note": HOSTILE}, "UTC"),
+    "hostile": (
+        {"metric_batch": HOSTILE, "metric_name": HOSTILE, "tags": ((HOSTILE, HOSTILE),), "note": HOSTILE},
+        "UTC",
+    ),
     "closed": ({"transition": "closed"}, "America/New_York"),
     "holiday": ({"note": "Holiday: Lincoln's Birthday"}, "America/New_York"),
 }
