@@ -236,20 +236,26 @@ def test_a_stray_time_costs_no_centuries():
     assert marks(times, holidays="DE").weekday.tolist() == [OWN_WEEKDAY, SUNDAY, SUNDAY, OWN_WEEKDAY]
 
 
-MOMENTS = st.integers(0, 24 * 366).map(lambda n: np.datetime64("2024-01-01", "us") + np.timedelta64(n, "h"))
-EVENTS = st.tuples(MOMENTS, st.integers(1, 2000), st.sampled_from(["suppress", "exclude_from_training", "annotate"]))
+HOURS = st.integers(0, 24 * 366)
+EVENTS = st.tuples(HOURS, st.integers(1, 2000), st.sampled_from(["suppress", "exclude_from_training", "annotate"]))
 
 
-@given(st.lists(EVENTS, max_size=8), st.lists(MOMENTS, unique=True).map(sorted))
-def test_marks_are_those_of_each_bucket_by_itself(events: list[Any], times: list[Any]):
-    entries, ends = [], []
-    for number, (start, length, action) in enumerate(events):
-        ends.append(start + np.timedelta64(length, "h"))
-        dates = {"start": f"{start}+00:00", "end": f"{ends[-1]}+00:00"}
-        entries.append({"name": f"e{number}", "action": action, **dates})
-    found = marks(np.array(times, "datetime64[us]"), "Europe/Berlin", events=entries)
-    for i, time in enumerate(times):
-        inside = [n for n, (start, _, _) in enumerate(events) if start <= time < ends[n]]
+@given(st.lists(EVENTS, max_size=8), st.sets(HOURS, max_size=20))
+def test_marks_are_those_of_each_bucket_by_itself(events: list[Any], buckets: set[int]):
+    begin = np.datetime64("2024-01-01", "us")
+    entries = [
+        {
+            "name": f"e{number}",
+            "start": f"{begin + np.timedelta64(start, 'h')}+00:00",
+            "end": f"{begin + np.timedelta64(start + length, 'h')}+00:00",
+            "action": action,
+        }
+        for number, (start, length, action) in enumerate(events)
+    ]
+    hours_of = sorted(buckets)
+    found = marks(begin + np.array(hours_of, "timedelta64[h]"), "Europe/Berlin", events=entries)
+    for i, hour in enumerate(hours_of):
+        inside = [n for n, (start, length, _) in enumerate(events) if start <= hour < start + length]
         assert found.suppressed[i] == any(events[n][2] == "suppress" for n in inside)
         assert found.excluded[i] == any(events[n][2] == "exclude_from_training" for n in inside)
         assert found.notes[i] == "; ".join(f"e{n}" for n in inside)
