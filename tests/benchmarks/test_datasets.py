@@ -139,3 +139,12 @@ def test_nab_is_read_from_a_checkout_and_from_a_plain_folder(tmp_path: Path):
 def test_of_rows_with_one_key_the_last_counts():
     rows = pd.DataFrame({"series": "a", "timestamp": ["2024-01-02", "2024-01-01", "2024-01-01"], "value": [1, 2, 3]})
     assert dataset.tidy(rows)["value"].tolist() == [3, 1]
+
+
+def test_a_prefix_names_rows_and_labels(tmp_path: Path):
+    data = synthetic.generate("daily").head(2)
+    data.rows.to_csv(tmp_path / "mine.csv.gz", index=False)
+    (tmp_path / "mine_labels.json").write_text(json.dumps(dict(data.labels)))
+    found = dataset.read(tmp_path / "mine")
+    assert found.labels == data.labels
+    pd.testing.assert_frame_equal(found.rows, data.rows)
