@@ -68,7 +68,8 @@ def curve(series: Judged, profile: str, *, deduped: bool) -> Curve:
     cost, miss = PROFILES[profile]
     score = np.where(np.isnan(series.score), -np.inf, series.score)
     if deduped:
-        before = pd.Series(score).rolling(_MEMORY, min_periods=1).max().shift(1, fill_value=-np.inf).to_numpy()
+        # Pandas leaves rows without a score out; where there is none among the 200, any score is news.
+        before = pd.Series(score).rolling(_MEMORY, min_periods=1).max().shift(1).fillna(-np.inf).to_numpy()
         score = np.where(score > before, score, -np.inf)
     value, window = _values(series, cost)
     order = np.argsort(-score, kind="stable")

@@ -90,17 +90,23 @@ def test_auc_pr_by_hand():
 
 
 def test_nab_by_hand():
-    # A window of ten days, found on its first day: the full reward. One false positive before: 0.11 less.
+    # A window of ten days, found on its first day: the full reward.
     scores = [0.0] * 31
     scores[10] = 2.0
-    labels = {"a": label([(11, 20)])}
-    assert nab_score.nab(judge(table({"a": scores}), labels), "standard", deduped=False) == pytest.approx(100)
+
+    def standard(*, deduped: bool) -> float:
+        labels = {"a": label([(11, 20)])}
+        return nab_score.nab(judge(table({"a": scores}), labels), "standard", deduped=deduped)
+
+    assert standard(deduped=False) == pytest.approx(100)
+    # A false positive before it costs 0.11.
     scores[4] = 3.0
-    assert nab_score.nab(judge(table({"a": scores}), labels), "standard", deduped=False) == pytest.approx(
-        50 * (2 - 0.11)
-    )
+    assert standard(deduped=False) == pytest.approx(50 * (2 - 0.11))
     # Deduped, day 11 is no news after day 5, and the best is to say nothing.
-    assert nab_score.nab(judge(table({"a": scores}), labels), "standard", deduped=True) == 0
+    assert standard(deduped=True) == 0
+    # The first score of all is news.
+    scores[:10] = [np.nan] * 10
+    assert standard(deduped=True) == pytest.approx(100)
 
 
 def vus_by_the_book(score: list[float], hard: list[int], widest: int) -> float:
@@ -164,6 +170,10 @@ def random_table(rng: np.random.Generator, ties: bool) -> tuple[pd.DataFrame, di
         for begin, end, _ in one["events"]:
             inside = (rows["series"] == name) & rows["timestamp"].between(pd.Timestamp(begin), pd.Timestamp(end))
             rows.loc[inside, "score"] += rng.uniform(0, 6)
+        if rng.random() < 0.5:  # scored from the start on only, and high at once
+            start, own = pd.Timestamp(one["score_from"]), rows["series"] == name
+            rows.loc[own & (rows["timestamp"] < start), "score"] = np.nan
+            rows.loc[own & (rows["timestamp"] == start), "score"] = 9.0
     if ties:
         rows["score"] = rows["score"].clip(upper=5).round(1)
     rows.loc[rng.random(len(rows)) < 0.02, "score"] = np.nan
