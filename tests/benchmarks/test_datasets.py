@@ -94,9 +94,9 @@ def test_holidays_are_normal_and_quieter_in_all_series_of_a_family():
     traffic = metrics.rows[metrics.rows["series"].str.contains("traffic")]
     values = traffic.pivot_table(index="timestamp", columns="series", values="value")
     usual = values.rolling(29, center=True, min_periods=10).median()
-    by_date = np.log(values / usual).median(axis=1)
+    by_date = np.log((values / usual).where(values > 0)).median(axis=1)
     by_date = by_date.groupby([by_date.index.month, by_date.index.day]).mean()
-    assert ((by_date < -0.12) & (by_date > -np.inf)).sum() >= 3
+    assert (by_date < -0.12).sum() >= 3
 
 
 def test_head_takes_series_evenly_over_families_and_batches_share_their_period(metrics: Dataset):
