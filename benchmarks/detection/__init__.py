@@ -1,0 +1,1 @@
+"""A benchmark of detection on labelled series; see run.py."""
