@@ -1,0 +1,70 @@
+"""
+Robust pieces over arrays of many series: shape (m, n), time along the last axis, NaN where a bucket is missing.
+
+Every number is made of its own row in one fixed order of operations, so a series gets the same bits in any company.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomstack_provider.detection.series import Floats
+
+# The median absolute deviation of a normal distribution, times this, is its standard deviation.
+MAD_TO_SIGMA = 1.4826
+
+
+def shifted(x: Floats, steps: int) -> Floats:
+    """Return the values ``steps`` buckets earlier, NaN where there are none."""
+    out = np.full_like(x, np.nan)
+    if steps < x.shape[-1]:
+        out[..., steps:] = x[..., : x.shape[-1] - steps]
+    return out
+
+
+def trailing_mean(x: Floats, width: int, least: float) -> Floats:
+    """
+    Return the mean of each bucket and the ``width - 1`` before it; NaN with fewer than ``least`` values among them.
+
+    Summed by doubling, so a mean depends on its own window only and never on where the array begins.
+
+    :param width: a power of two.
+    """
+    known = np.isfinite(x)
+    total, count = np.where(known, x, 0.0), known.astype(np.float64)
+    done = 1
+    while done < width:
+        total[..., done:] = total[..., done:] + total[..., :-done]
+        count[..., done:] = count[..., done:] + count[..., :-done]
+        done *= 2
+    return np.where(count >= least, total / np.maximum(count, 1.0), np.nan)
+
+
+def sort_last(x: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Return each row sorted, NaN last, and how many values it has, shape (m,)."""
+    return np.sort(x, axis=-1), np.isfinite(x).sum(axis=-1)
+
+
+def middle(ordered: Floats, count: NDArray[np.intp]) -> Floats:
+    """Return the medians of rows sorted by :func:`sort_last`; NaN for an empty one."""
+    low = np.take_along_axis(ordered, np.maximum(count - 1, 0)[..., None] // 2, axis=-1)[..., 0]
+    high = np.take_along_axis(ordered, np.minimum(count // 2, ordered.shape[-1] - 1)[..., None], axis=-1)[..., 0]
+    return np.where(count > 0, (low + high) / 2, np.nan)
+
+
+def median(x: Floats) -> Floats:
+    """Return the median of each row without its NaN, shape (m,)."""
+    return middle(*sort_last(x))
+
+
+def spread(x: Floats) -> Floats:
+    """Return a robust standard deviation of each row around its median, shape (m,)."""
+    return MAD_TO_SIGMA * median(np.abs(x - median(x)[..., None]))
+
+
+def quantile(x: Floats, share: float) -> Floats:
+    """Return the value of each row that a share of its values does not exceed, shape (m,)."""
+    ordered, count = sort_last(x)
+    at = np.clip((share * count).astype(np.intp), 0, np.maximum(count - 1, 0))
+    return np.take_along_axis(ordered, at[..., None], axis=-1)[..., 0]

@@ -1,0 +1,468 @@
+"""
+Fit and score the seasonal recipe.
+
+What is expected of a bucket is the season of its calendar slot on a level that follows slowly. Three questions are
+asked of it: is its deviation unlike those before, is its change since the last bucket, has the value stopped moving?
+Each answer is a surprise, minus the log of a probability estimated out of sample: the season of a stretch of time is
+that of the rest of the training window, and so are its neighbours. The largest surprise is what the bucket says, and
+how often that happens in a usual month is its rate of false alarms, which the score is another name for.
+
+A young metric has too little to ask all this: with fewer than 50 points a bucket is judged by median and deviation
+alone, with fewer than 100 by its season too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomstack_provider.detection.seasonal import arrays, novelty, tails
+from anomstack_provider.detection.seasonal.grid import Grid, Slots
+from anomstack_provider.detection.seasonal.season import Fitter, Tables, season
+from anomstack_provider.detection.seasonal.tails import Tail
+from anomstack_provider.detection.series import Floats
+
+MEDIAN, SEASONAL, FULL = "median", "seasonal", "full"
+_SEASONAL_FROM, _FULL_FROM = 50, 100
+
+_MONTH = 30 * 86_400_000_000
+_DAY = 86_400_000_000
+# A level is the median of eight trailing means: a problem shorter than half of them does not become the level.
+_BLOCKS = 8
+_BLOCK, _BLOCK_OF_DAYS = 32, 8
+_FOLDS = 5
+# The tail of a member begins here; that of the peaks, which are large already, at their median.
+_BEYOND, _PEAKS_BEYOND = 0.9, 0.5
+# Distances grow faster in a tail than deviations; this power of them has a tail that is nearly exponential.
+_POWER = 0.75
+_LEAST_PEAKS = 60
+# No model looks further back than this.
+MOST_COLUMNS = _BLOCK * _BLOCKS + 2
+# So many of the largest peaks of a month may have been anomalies; what came more often is usual.
+_ANOMALIES_PER_MONTH = 0.3
+# Repeats come in runs: so many exceedances of their tail tell as much as one.
+_RUN_CLUSTER = 4.0
+# A cross-fitted bucket looks odder than a new one will, whose season and neighbours are nearer in time: peaks of the
+# training window are about twice as frequent as those that follow (measured on twelve families of metrics).
+_CROSS_FITTED_TWICE = 2.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """One question: what was seen before, and how seldom an answer is that large."""
+
+    references: Floats
+    unit: float
+    tail: Tail
+
+    def surprise_of(self, x: Floats) -> Floats:
+        """Return the surprise of deviations, shape (n,)."""
+        return self.tail.surprise_of(_bent(novelty.distance(self.references, x), self.unit))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """
+    The model of one metric.
+
+    :param rung: how much there was to learn from: ``median``, ``seasonal`` or ``full``.
+    :param unit: power of two that values are divided by; ``level``, ``usual`` and tables are in it.
+    :param tables: season per slot, each of shape (slots,).
+    :param level: the newest level, for buckets without one of their own; ``base`` the median one.
+    :param usual: what is expected of the middling bucket, the reference of ``growth``.
+    :param growth: exponent by which the deviation grows with the season's expectation (Taylor 1961), 0 to 1.
+    :param memory: share of a deviation that is left one bucket later, 0 to 1.
+    :param still: minus log of the share of buckets that repeat the one before.
+    :param spread: robust standard deviation, for the first two rungs.
+    :param up: tail of deviations above the expectation; ``down`` of those below, both as positive numbers.
+    """
+
+    rung: str
+    grid: Grid
+    points: int
+    unit: float
+    block: int
+    blocks: int
+    tables: tuple[Floats, ...]
+    level: float
+    base: float
+    usual: float
+    growth: float
+    memory: float
+    still: float
+    spread: float
+    floor: float
+    deviation: Member | None
+    change: Member | None
+    repeat: Tail | None
+    peaks: Floats
+    months: float
+    peak_tail: Tail | None
+    up: Tail | None
+    down: Tail | None
+
+    @property
+    def reach(self) -> int:
+        """How many columns before a bucket its score depends on."""
+        return self.block * self.blocks + 1
+
+
+def blocks_for(grid: Grid, span: int) -> tuple[int, int]:
+    """
+    Return length and number of the blocks that a level is made of, all within ``span`` columns.
+
+    Below a day 8 blocks of 32 buckets, else 8 of 8; fewer and shorter ones where no more is kept.
+    """
+    block = _BLOCK if grid.microseconds < _DAY else _BLOCK_OF_DAYS
+    while block > 1 and block > span - 1:
+        block //= 2
+    return block, int(np.clip((span - 1) // block, 1, _BLOCKS))
+
+
+def fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
+    """
+    Fit many series on the same columns; each comes out as if it were fitted alone.
+
+    :param values: shape (m, n), NaN where a bucket is missing; each row has at least one value, in the metric's unit.
+    :param slots: slots of the columns.
+    :param span: how many columns back a later bucket may look.
+    """
+    with np.errstate(all="ignore"):
+        return _fit(values, grid, slots, span)
+
+
+def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
+    counts = np.isfinite(values).sum(axis=1)
+    unit = _power_of_two(values)
+    x = values / unit[:, None]
+    lowest = np.nanmin(x, axis=1)
+    block, blocks = blocks_for(grid, span)
+    fitter = Fitter(slots if counts.max() >= _SEASONAL_FROM else Slots((), ()))
+    seasonal = (counts >= _SEASONAL_FROM)[:, None]
+    tables = _season_fit(fitter, x, block, blocks, seasonal)
+    level, outside, deviation = _cross_fitted(fitter, x, block, blocks, seasonal)
+    base, center = arrays.median(level), _last(level)
+    expected = base[:, None] + outside
+    usual, growth = _growth(expected, deviation, lowest)
+    deviation = deviation / _factor(expected, usual, growth)
+    memory = _memory(deviation)
+    still = _still(values, block)
+    spread = _spread(deviation, x, counts)
+
+    size = _peak_size(grid, x.shape[1])
+    full = np.flatnonzero((counts >= _FULL_FROM) & (x.shape[1] // size >= _BLOCKS))
+    found: dict[int, dict[str, object]] = {}
+    if len(full):
+        found = _full(
+            x[full], values[full], deviation[full], memory[full], still[full], grid, (block, blocks), size, full
+        )
+    models = []
+    for i in range(len(values)):
+        rung = FULL if i in found else SEASONAL if counts[i] >= _SEASONAL_FROM else MEDIAN
+        rest = found.get(i, _NOTHING)
+        models.append(
+            Fitted(
+                rung=rung,
+                grid=grid,
+                points=int(counts[i]),
+                unit=float(unit[i]),
+                block=block,
+                blocks=blocks,
+                tables=tuple(table[i].copy() for table in tables) if rung != MEDIAN else (),
+                level=float(center[i]),
+                base=float(base[i]),
+                usual=float(usual[i]),
+                growth=float(growth[i]) if rung == FULL else 0.0,
+                memory=float(memory[i]),
+                still=float(still[i]),
+                spread=float(spread[i]),
+                floor=0.0 if lowest[i] >= 0 else -np.inf,
+                **rest,  # type: ignore[arg-type]
+            )
+        )
+    return models
+
+
+_NOTHING: dict[str, object] = {
+    "deviation": None,
+    "change": None,
+    "repeat": None,
+    "peaks": np.empty(0),
+    "months": 0.0,
+    "peak_tail": None,
+    "up": None,
+    "down": None,
+}
+
+
+def _full(
+    x: Floats,
+    values: Floats,
+    deviation: Floats,
+    memory: Floats,
+    still: Floats,
+    grid: Grid,
+    blocks: tuple[int, int],
+    size: int,
+    rows: NDArray[np.intp],
+) -> dict[int, dict[str, object]]:
+    """Return what the full rung has more, by row."""
+    folds = _folds(x.shape[1])
+    least = 1e-3 * np.maximum(arrays.median(np.abs(x)), 1e-12)
+    surprises = []
+    members = []
+    for statistic in (deviation, _changes(deviation, memory)):
+        distances = novelty.cross_fitted(statistic, folds)
+        unit = arrays.quantile(distances, _BEYOND)
+        smallest = np.nanmin(np.where(distances > 0, distances, np.inf), axis=1)
+        unit = np.where(unit > 0, unit, np.where(np.isfinite(smallest), smallest, least))
+        bent = _bent(distances, unit[:, None])
+        tail = tails.fit(bent, _BEYOND, 0.01 * arrays.median(bent))
+        surprises.append(tail.surprise_of(bent))
+        references, known = arrays.sort_last(statistic)
+        members.append((references, known, unit, tail))
+    runs = _runs(values, *blocks) * still[:, None]
+    repeat = tails.fit(runs, _BEYOND, 1.0, _RUN_CLUSTER)
+    surprises.append(repeat.surprise_of(runs))
+    together = np.fmax(np.fmax(surprises[0], surprises[1]), surprises[2])
+    number = x.shape[1] // size
+    peaks = np.fmax.reduce(together[:, x.shape[1] - number * size :].reshape(len(x), number, size), axis=2)
+    peak_tail = tails.fit(peaks, _PEAKS_BEYOND, 1e-3)
+    up = tails.fit(deviation, _BEYOND, 1e-9)
+    down = tails.fit(-deviation, _BEYOND, 1e-9)
+    ordered, known_peaks = arrays.sort_last(peaks)
+    out: dict[int, dict[str, object]] = {}
+    for i, row in enumerate(rows):
+        deviation_member, change_member = (
+            Member(references[i, : known[i]].copy(), float(unit[i]), tail.row(i))
+            for references, known, unit, tail in members
+        )
+        out[int(row)] = {
+            "deviation": deviation_member,
+            "change": change_member,
+            "repeat": repeat.row(i),
+            "peaks": ordered[i, : known_peaks[i]].copy(),
+            "months": float(known_peaks[i] * size * grid.microseconds / _MONTH),
+            "peak_tail": peak_tail.row(i),
+            "up": up.row(i),
+            "down": down.row(i),
+        }
+    return out
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """
+    What the model says of some buckets, arrays of shape (n,).
+
+    :param rate: natural log of the number of usual buckets a month, after clustering, that look at least as odd.
+    :param expected: in the metric's unit, as are the ends of the range that a usual bucket leaves so seldom.
+    """
+
+    rate: Floats
+    expected: Floats
+    lower: Floats
+    upper: Floats
+
+
+def judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judgement:
+    """
+    Judge consecutive buckets; each uses no other than itself and the ``reach`` columns before it.
+
+    :param values: shape (n,), NaN where a bucket is missing.
+    :param budget: false alarms a month that the range is drawn for.
+    """
+    with np.errstate(all="ignore"):
+        return _judge(fitted, values, slots, budget)
+
+
+def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judgement:
+    x = (values / fitted.unit)[None]
+    tables: Tables = tuple(table[None] for table in fitted.tables)
+    seasonal = season(tables, slots, x.shape) if tables else np.zeros(x.shape)
+    if fitted.rung == FULL:
+        level = _level(x - seasonal, fitted.block, fitted.blocks)
+        level = np.where(np.isfinite(level), level, fitted.level)
+    else:
+        level = np.full(x.shape, fitted.level)
+    expected = level + seasonal
+    factor = _factor(fitted.base + seasonal, np.array([fitted.usual]), np.array([fitted.growth]))
+    deviation = (x - expected) / factor
+    buckets = np.log(_MONTH / fitted.grid.microseconds)
+    if fitted.rung == FULL:
+        assert fitted.deviation and fitted.change and fitted.repeat and fitted.up and fitted.down
+        changes = _changes(deviation, np.array([fitted.memory]))
+        runs = _runs(values[None], fitted.block, fitted.blocks) * fitted.still
+        surprise = np.fmax(
+            np.fmax(fitted.deviation.surprise_of(deviation[0]), fitted.change.surprise_of(changes[0])),
+            fitted.repeat.surprise_of(runs[0]),
+        )
+        rate = _rate(fitted, surprise)
+        wanted = buckets - np.log(budget)
+        above, below = fitted.up.value_at(wanted), fitted.down.value_at(wanted)
+    else:
+        # Student's t of the distance from the median; a tail as heavy as few points call for.
+        freedom = float(np.clip(fitted.points - 1, 1, 8))
+        rate = buckets - (freedom + 1) / 2 * np.log1p((deviation[0] / fitted.spread) ** 2 / freedom)
+        reach = 2 * (buckets - np.log(budget)) / (freedom + 1)
+        above = below = fitted.spread * float(np.sqrt(freedom * np.expm1(max(reach, 0.0))))
+    known = np.isfinite(x[0])
+    lower = np.maximum((expected - np.maximum(below, 0.0) * factor)[0], fitted.floor)
+    upper = (expected + np.maximum(above, 0.0) * factor)[0]
+    return Judgement(np.where(known, rate, np.nan), expected[0] * fitted.unit, lower * fitted.unit, upper * fitted.unit)
+
+
+def _rate(fitted: Fitted, surprise: Floats) -> Floats:
+    """Return the log of how often a month a peak is that large, by the tail of the peaks and by their count."""
+    assert fitted.peak_tail
+    by_tail = np.log(len(fitted.peaks) / fitted.months) - fitted.peak_tail.surprise_of(surprise)
+    allowed = _ANOMALIES_PER_MONTH * max(fitted.months, 1.0)
+    as_large = np.maximum(tails.rank_from_top(fitted.peaks, surprise) - allowed, 0.0)
+    return np.maximum(by_tail, np.log(as_large / fitted.months)) - np.log(_CROSS_FITTED_TWICE)
+
+
+def _season_fit(fitter: Fitter, x: Floats, block: int, blocks: int, seasonal: NDArray[np.bool_]) -> Tables:
+    tables = fitter.fit(x - _centred_level(x, block, blocks))
+    return tuple(np.where(seasonal, table, 0.0) for table in tables)
+
+
+def _cross_fitted(
+    fitter: Fitter, x: Floats, block: int, blocks: int, seasonal: NDArray[np.bool_]
+) -> tuple[Floats, Floats, Floats]:
+    """
+    Return level, season and deviation of every bucket.
+
+    The season of each fold is fitted to the others.
+    """
+    flat = x - _centred_level(x, block, blocks)
+    folds = _folds(x.shape[1])
+    outside = np.zeros_like(x)
+    for number in range(_FOLDS):
+        own = folds == number
+        tables = fitter.fit(np.where(own, np.nan, flat))
+        outside[:, own] = season(tables, fitter.slots, x.shape)[:, own]
+    outside = np.where(seasonal, outside, 0.0)
+    rest = x - outside
+    level = _level(rest, block, blocks)
+    middle = arrays.median(rest)[:, None]
+    level = np.where(seasonal & np.isfinite(level), level, middle)
+    return level, outside, rest - level
+
+
+def _level(x: Floats, block: int, blocks: int) -> Floats:
+    """Return the median of the means of the ``blocks`` blocks that end at each bucket, NaN without any."""
+    means = arrays.trailing_mean(x, block, max(block / 4, 1))
+    return arrays.median(np.stack([arrays.shifted(means, block * i) for i in range(blocks)], axis=-1))
+
+
+def _centred_level(x: Floats, block: int, blocks: int) -> Floats:
+    level = _level(x, block, blocks)
+    ahead = np.minimum(np.arange(x.shape[1]) + block * blocks // 2, x.shape[1] - 1)
+    centred = level[:, ahead]
+    return np.where(np.isfinite(centred), centred, arrays.median(x)[:, None])
+
+
+def _last(level: Floats) -> Floats:
+    known = np.isfinite(level)
+    at = level.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
+    return np.asarray(level[np.arange(len(level)), at])
+
+
+def _growth(expected: Floats, deviation: Floats, lowest: Floats) -> tuple[Floats, Floats]:
+    """Return the median expectation and Taylor's exponent, 0 for a metric that goes below zero."""
+    usual = arrays.median(expected)
+    known = np.isfinite(deviation)
+    some = np.where(known, expected, np.nan)
+    low_end, high_end = arrays.quantile(some, 1 / 3)[:, None], arrays.quantile(some, 2 / 3)[:, None]
+    low, high = some <= low_end, some >= high_end
+    noise = np.log(arrays.spread(np.where(high, deviation, np.nan)) / arrays.spread(np.where(low, deviation, np.nan)))
+    size_low = arrays.median(np.where(low, np.maximum(some, _least_expected(usual)), np.nan))
+    size_high = arrays.median(np.where(high, np.maximum(some, _least_expected(usual)), np.nan))
+    exponent = np.clip(noise / np.log(size_high / size_low), 0.0, 1.0)
+    applies = (lowest >= 0) & (size_high > 1.05 * size_low) & np.isfinite(noise)
+    return usual, np.where(applies, exponent, 0.0)
+
+
+def _least_expected(usual: Floats) -> Floats:
+    return np.maximum(0.1 * usual, 1e-12)[:, None]
+
+
+def _factor(expected: Floats, usual: Floats, growth: Floats) -> Floats:
+    """Return how much larger than usual deviations are at an expectation, shape (m, n)."""
+    ratio = np.maximum(expected, _least_expected(usual)) / np.maximum(usual, 1e-12)[:, None]
+    return np.where(growth[:, None] > 0, ratio ** growth[:, None], 1.0)
+
+
+def _memory(deviation: Floats) -> Floats:
+    """Return the first autocorrelation of the deviations, cut at three standard deviations."""
+    limit = 3 * arrays.spread(deviation)[:, None]
+    now = np.clip(deviation, -limit, limit)
+    before = arrays.shifted(now, 1)
+    both = np.isfinite(now) & np.isfinite(before)
+    product = np.where(both, now * before, 0.0).sum(axis=1)
+    square = np.where(both, before * before, 0.0).sum(axis=1)
+    return np.where(square > 0, np.clip(product / np.where(square > 0, square, 1.0), 0.0, 0.98), 0.0)
+
+
+def _changes(deviation: Floats, memory: Floats) -> Floats:
+    """Return what of a deviation the one before does not explain; all of it where that is missing."""
+    change = deviation - memory[:, None] * arrays.shifted(deviation, 1)
+    return np.where(np.isfinite(change), change, deviation)
+
+
+def _repeats(values: Floats, gap: int) -> NDArray[np.bool_]:
+    """Return which buckets have the value of the one before, or of the last one up to ``gap`` columns before."""
+    known = np.isfinite(values)
+    columns = np.arange(values.shape[1])
+    last = np.maximum.accumulate(np.where(known, columns, -1), axis=1)
+    before = np.full_like(last, -1)
+    before[:, 1:] = last[:, :-1]
+    same = np.take_along_axis(values, np.maximum(before, 0), axis=1) == values
+    return np.asarray(known & same & (before >= 0) & (columns - before <= gap))
+
+
+def _runs(values: Floats, block: int, blocks: int) -> Floats:
+    """Return how many buckets in a row repeat the value before them, those of the newest ``blocks - 1`` blocks."""
+    known = np.isfinite(values)
+    repeats = _repeats(values, block)
+    total = np.cumsum(repeats, axis=1)
+    base = np.maximum.accumulate(np.where(known & ~repeats, total, 0), axis=1)
+    window = max(block * (blocks - 1), 1)
+    if window < values.shape[1]:
+        base[:, window:] = np.maximum(base[:, window:], total[:, :-window])
+    return np.where(known, (total - base).astype(np.float64), np.nan)
+
+
+def _still(values: Floats, block: int) -> Floats:
+    """Return minus log of the share of buckets that repeat the value before, by the rule of succession."""
+    same = _repeats(values, block).sum(axis=1)
+    return np.asarray(-np.log((same + 1.0) / (np.isfinite(values).sum(axis=1) + 1.0)))
+
+
+def _spread(deviation: Floats, x: Floats, counts: NDArray[np.intp]) -> Floats:
+    """Return a robust standard deviation that is never zero: a constant metric may move by a thousandth."""
+    found = arrays.spread(deviation) * (1 + 2 / np.maximum(counts, 1))
+    return np.where(found > 0, found, np.maximum(1e-3 * arrays.median(np.abs(x)), 1e-9))
+
+
+def _power_of_two(values: Floats) -> Floats:
+    """Return a power of two near the usual size of each row: dividing by it costs no precision."""
+    size = arrays.median(np.abs(values))
+    size = np.where(size > 0, size, np.nanmax(np.abs(values), axis=1))
+    return np.where(size > 0, 2.0 ** np.floor(np.log2(np.where(size > 0, size, 1.0))), 1.0)
+
+
+def _folds(columns: int) -> NDArray[np.int64]:
+    return np.arange(columns) * _FOLDS // max(columns, 1)
+
+
+def _peak_size(grid: Grid, columns: int) -> int:
+    """Return how many buckets share one peak: a day's, or fewer where that would leave less than sixty peaks."""
+    return int(np.clip(_DAY // grid.microseconds, 1, max(columns // _LEAST_PEAKS, 1)))
+
+
+def _bent(distances: Floats, unit: Floats | float) -> Floats:
+    bent: Floats = (1.0 + distances / unit) ** _POWER
+    return bent

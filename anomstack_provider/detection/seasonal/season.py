@@ -1,0 +1,74 @@
+"""
+The season of a metric: nested medians per calendar slot, each trusted as far as the data bear it out.
+
+A slot's median is shrunk towards that of the coarser season by the share of its variance that is not noise, as in
+empirical Bayes (Efron and Morris 1973): hours of the week become hours of the day where weekdays do not differ.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomstack_provider.detection.seasonal.arrays import MAD_TO_SIGMA, median, middle, sort_last
+from anomstack_provider.detection.seasonal.grid import Slots
+from anomstack_provider.detection.series import Floats
+
+# With fewer visits a slot has no median of its own; the buckets of one visit tell little more than one of them.
+_LEAST = 3
+# The variance of a median is that of a mean, times this, for a normal distribution.
+_MEDIAN_VARIANCE = np.pi / 2
+
+Tables = tuple[Floats, ...]
+
+
+class Fitter:
+    """Fits seasons to many series on the same columns; what depends on the columns only is worked out once."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.slots = slots
+        self._members = [_members(key, size) for key, size in zip(slots.keys, slots.sizes, strict=True)]
+
+    def fit(self, x: Floats) -> Tables:
+        """Return one table per season, shape (m, slots), for series of shape (m, n)."""
+        tables = []
+        for key, members in zip(self.slots.keys, self._members, strict=True):
+            table = _shrunk(x, key, members, self.slots.per_visit)
+            tables.append(table)
+            x = x - table[:, key]
+        return tuple(tables)
+
+
+def season(tables: Tables, slots: Slots, shape: tuple[int, int]) -> Floats:
+    """Return the season of buckets with these slots, shape (m, n)."""
+    total = np.zeros(shape)
+    for table, key in zip(tables, slots.keys, strict=True):
+        total = total + table[:, key]
+    return total
+
+
+def _members(key: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return the columns of each slot, shape (size, most), padded with the number of columns."""
+    counts = np.bincount(key, minlength=size)
+    members = np.full((size, max(int(counts.max(initial=0)), 1)), len(key))
+    order = np.argsort(key, kind="stable")
+    place = np.arange(len(key)) - np.repeat(np.cumsum(counts) - counts, counts)
+    members[key[order], place] = order
+    return members
+
+
+def _shrunk(x: Floats, key: NDArray[np.int64], members: NDArray[np.int64], per_visit: int) -> Floats:
+    padded = np.concatenate([x, np.full((len(x), 1), np.nan)], axis=1)
+    ordered, count = sort_last(padded[:, members])
+    visits = count / per_visit
+    counted = np.where(visits >= _LEAST, visits, 0.0)
+    table = np.where(counted > 0, middle(ordered, count), 0.0)
+    noise = (MAD_TO_SIGMA * median(np.abs(x - table[:, key]))) ** 2 * _MEDIAN_VARIANCE
+    noise = np.where(np.isfinite(noise), noise, 0.0)[:, None]
+    weight = np.maximum(counted.sum(axis=1, keepdims=True), 1.0)
+    slots = (counted > 0).sum(axis=1, keepdims=True)
+    signal = np.maximum(((table**2 * counted).sum(axis=1, keepdims=True) - noise * slots) / weight, 0.0)
+    own = noise / np.maximum(counted, 1.0)
+    share = np.divide(signal, signal + own, out=np.zeros_like(table), where=signal + own > 0)
+    shrunk: Floats = table * share
+    return shrunk
