@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from anomstack_provider.detection.grain import Grain
 from anomstack_provider.detection.seasonal import model
 from anomstack_provider.detection.seasonal.grid import ORDER, Grid, Slots, grid_of, slots_of
 from anomstack_provider.detection.seasonal.model import Fitted
-from anomstack_provider.detection.series import Floats, Series, Times
+from anomstack_provider.detection.series import Series, Times
 
 # So many series are worked on at once: enough to spread NumPy's overhead, few enough to bound the memory of a batch.
 _AT_ONCE = 128
@@ -27,6 +27,10 @@ class Weekdays(Protocol):
     @property
     def is_empty(self) -> bool: ...
     def weekdays(self, times: Times, timezone: str) -> NDArray[np.int8]: ...
+
+
+# Grid, first and last column, calendar, and the name of a metric that has its columns for itself.
+_Panel: TypeAlias = tuple[Grid, int, int, Weekdays | None, str]
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,15 @@ def fit(training: Mapping[str, Training], timezone: str, span: timedelta | None)
 
     :param span: how far back a later bucket may look; None: as far as its model wants.
     """
-    panels: dict[tuple[object, ...], list[tuple[str, NDArray[np.int64]]]] = defaultdict(list)
+    panels: dict[_Panel, list[tuple[str, NDArray[np.int64]]]] = defaultdict(list)
     for name, one in training.items():
         grid = grid_of(one.series.times, one.grain, timezone)
         columns = grid.positions(one.series.times, timezone)
-        extent = (int(columns[0]), int(columns[-1]))
         # Irregular readings share no columns.
-        alone = name if grid.kind == ORDER else None
-        panels[grid, extent, None if one.calendar.is_empty else one.calendar, alone].append((name, columns))
-    for (grid, extent, _, _), members in panels.items():
-        assert isinstance(grid, Grid) and isinstance(extent, tuple)
-        first, last = extent
+        alone = name if grid.kind == ORDER else ""
+        calendar = None if one.calendar.is_empty else one.calendar
+        panels[grid, int(columns[0]), int(columns[-1]), calendar, alone].append((name, columns))
+    for (grid, first, last, _, _), members in panels.items():
         one = training[members[0][0]]
         slots = _slots(grid, np.arange(first, last + 1), one.series.times, timezone, one.calendar)
         reach = _columns(grid, span)

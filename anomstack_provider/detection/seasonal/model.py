@@ -63,6 +63,26 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Full:
+    """
+    What a metric with enough points is asked.
+
+    :param repeat: tail of the length of runs of one value, times how telling a repeat is.
+    :param peaks: largest surprise of each stretch of the training window, sorted; they cover ``months``.
+    :param up: tail of deviations above the expectation; ``down`` of those below, both as positive numbers.
+    """
+
+    deviation: Member
+    change: Member
+    repeat: Tail
+    peaks: Floats
+    months: float
+    peak_tail: Tail
+    up: Tail
+    down: Tail
+
+
+@dataclass(frozen=True)
 class Fitted:
     """
     The model of one metric.
@@ -76,7 +96,7 @@ class Fitted:
     :param memory: share of a deviation that is left one bucket later, 0 to 1.
     :param still: minus log of the share of buckets that repeat the one before.
     :param spread: robust standard deviation, for the first two rungs.
-    :param up: tail of deviations above the expectation; ``down`` of those below, both as positive numbers.
+    :param floor: no bucket is expected below it, 0 for a metric that never was negative.
     """
 
     rung: str
@@ -94,14 +114,7 @@ class Fitted:
     still: float
     spread: float
     floor: float
-    deviation: Member | None
-    change: Member | None
-    repeat: Tail | None
-    peaks: Floats
-    months: float
-    peak_tail: Tail | None
-    up: Tail | None
-    down: Tail | None
+    full: Full | None
 
     @property
     def reach(self) -> int:
@@ -153,7 +166,7 @@ def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
 
     size = _peak_size(grid, x.shape[1])
     full = np.flatnonzero((counts >= _FULL_FROM) & (x.shape[1] // size >= _BLOCKS))
-    found: dict[int, dict[str, object]] = {}
+    found: dict[int, Full] = {}
     if len(full):
         found = _full(
             x[full], values[full], deviation[full], memory[full], still[full], grid, (block, blocks), size, full
@@ -161,7 +174,6 @@ def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
     models = []
     for i in range(len(values)):
         rung = FULL if i in found else SEASONAL if counts[i] >= _SEASONAL_FROM else MEDIAN
-        rest = found.get(i, _NOTHING)
         models.append(
             Fitted(
                 rung=rung,
@@ -179,22 +191,10 @@ def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
                 still=float(still[i]),
                 spread=float(spread[i]),
                 floor=0.0 if lowest[i] >= 0 else -np.inf,
-                **rest,  # type: ignore[arg-type]
+                full=found.get(i),
             )
         )
     return models
-
-
-_NOTHING: dict[str, object] = {
-    "deviation": None,
-    "change": None,
-    "repeat": None,
-    "peaks": np.empty(0),
-    "months": 0.0,
-    "peak_tail": None,
-    "up": None,
-    "down": None,
-}
 
 
 def _full(
@@ -207,7 +207,7 @@ def _full(
     blocks: tuple[int, int],
     size: int,
     rows: NDArray[np.intp],
-) -> dict[int, dict[str, object]]:
+) -> dict[int, Full]:
     """Return what the full rung has more, by row."""
     folds = _folds(x.shape[1])
     least = 1e-3 * np.maximum(arrays.median(np.abs(x)), 1e-12)
@@ -233,22 +233,22 @@ def _full(
     up = tails.fit(deviation, _BEYOND, 1e-9)
     down = tails.fit(-deviation, _BEYOND, 1e-9)
     ordered, known_peaks = arrays.sort_last(peaks)
-    out: dict[int, dict[str, object]] = {}
-    for i, row in enumerate(rows):
+    out = {}
+    for i, row in enumerate(rows.tolist()):
         deviation_member, change_member = (
             Member(references[i, : known[i]].copy(), float(unit[i]), tail.row(i))
             for references, known, unit, tail in members
         )
-        out[int(row)] = {
-            "deviation": deviation_member,
-            "change": change_member,
-            "repeat": repeat.row(i),
-            "peaks": ordered[i, : known_peaks[i]].copy(),
-            "months": float(known_peaks[i] * size * grid.microseconds / _MONTH),
-            "peak_tail": peak_tail.row(i),
-            "up": up.row(i),
-            "down": down.row(i),
-        }
+        out[row] = Full(
+            deviation=deviation_member,
+            change=change_member,
+            repeat=repeat.row(i),
+            peaks=ordered[i, : known_peaks[i]].copy(),
+            months=float(known_peaks[i] * size * grid.microseconds / _MONTH),
+            peak_tail=peak_tail.row(i),
+            up=up.row(i),
+            down=down.row(i),
+        )
     return out
 
 
@@ -282,7 +282,8 @@ def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judge
     x = (values / fitted.unit)[None]
     tables: Tables = tuple(table[None] for table in fitted.tables)
     seasonal = season(tables, slots, x.shape) if tables else np.zeros(x.shape)
-    if fitted.rung == FULL:
+    full = fitted.full
+    if full:
         level = _level(x - seasonal, fitted.block, fitted.blocks)
         level = np.where(np.isfinite(level), level, fitted.level)
     else:
@@ -291,17 +292,16 @@ def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judge
     factor = _factor(fitted.base + seasonal, np.array([fitted.usual]), np.array([fitted.growth]))
     deviation = (x - expected) / factor
     buckets = np.log(_MONTH / fitted.grid.microseconds)
-    if fitted.rung == FULL:
-        assert fitted.deviation and fitted.change and fitted.repeat and fitted.up and fitted.down
+    if full:
         changes = _changes(deviation, np.array([fitted.memory]))
         runs = _runs(values[None], fitted.block, fitted.blocks) * fitted.still
         surprise = np.fmax(
-            np.fmax(fitted.deviation.surprise_of(deviation[0]), fitted.change.surprise_of(changes[0])),
-            fitted.repeat.surprise_of(runs[0]),
+            np.fmax(full.deviation.surprise_of(deviation[0]), full.change.surprise_of(changes[0])),
+            full.repeat.surprise_of(runs[0]),
         )
-        rate = _rate(fitted, surprise)
+        rate = _rate(full, surprise)
         wanted = buckets - np.log(budget)
-        above, below = fitted.up.value_at(wanted), fitted.down.value_at(wanted)
+        above, below = full.up.value_at(wanted), full.down.value_at(wanted)
     else:
         # Student's t of the distance from the median; a tail as heavy as few points call for.
         freedom = float(np.clip(fitted.points - 1, 1, 8))
@@ -314,13 +314,13 @@ def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judge
     return Judgement(np.where(known, rate, np.nan), expected[0] * fitted.unit, lower * fitted.unit, upper * fitted.unit)
 
 
-def _rate(fitted: Fitted, surprise: Floats) -> Floats:
+def _rate(full: Full, surprise: Floats) -> Floats:
     """Return the log of how often a month a peak is that large, by the tail of the peaks and by their count."""
-    assert fitted.peak_tail
-    by_tail = np.log(len(fitted.peaks) / fitted.months) - fitted.peak_tail.surprise_of(surprise)
-    allowed = _ANOMALIES_PER_MONTH * max(fitted.months, 1.0)
-    as_large = np.maximum(tails.rank_from_top(fitted.peaks, surprise) - allowed, 0.0)
-    return np.maximum(by_tail, np.log(as_large / fitted.months)) - np.log(_CROSS_FITTED_TWICE)
+    by_tail = np.log(len(full.peaks) / full.months) - full.peak_tail.surprise_of(surprise)
+    allowed = _ANOMALIES_PER_MONTH * max(full.months, 1.0)
+    as_large = np.maximum(tails.rank_from_top(full.peaks, surprise) - allowed, 0.0)
+    rate: Floats = np.maximum(by_tail, np.log(as_large / full.months)) - np.log(_CROSS_FITTED_TWICE)
+    return rate
 
 
 def _season_fit(fitter: Fitter, x: Floats, block: int, blocks: int, seasonal: NDArray[np.bool_]) -> Tables:
