@@ -107,16 +107,16 @@ def _is_listed(module: str, attribute: str) -> bool:
 
 
 def _kind(cls: type, name: str) -> Kind:
-    from pyod.models.base import BaseDetector
-    from sklearn.base import BaseEstimator
-
-    if name in NATIVE:
-        return Kind.NATIVE
     if cls.__module__.startswith(OWN_PACKAGE) and is_dataclass(cls):
         parameters: Any = vars(cls)["__dataclass_params__"]
         if not parameters.frozen:
             raise NotAllowed(f"{name!r} is a dataclass that is not frozen")
         return Kind.RECORD
+    if name in NATIVE:
+        return Kind.NATIVE
+    from pyod.models.base import BaseDetector
+    from sklearn.base import BaseEstimator
+
     if not issubclass(cls, BaseDetector | BaseEstimator):
         raise NotAllowed(f"{name!r} is neither a PyOD detector nor a scikit-learn estimator")
     if not _has_plain_state(cls, BaseEstimator):
