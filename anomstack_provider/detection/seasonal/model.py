@@ -3,9 +3,10 @@ Fit and score the seasonal recipe.
 
 What is expected of a bucket is the season of its calendar slot on a level that follows slowly. Four questions are asked
 of it: is its deviation unlike those before, is its change since the last bucket, is the mean deviation of the newest
-four, has the value stopped moving? Each answer is a surprise, minus the log of a probability estimated out of sample: the season of a stretch of time is
-that of the rest of the training window, and so are its neighbours. The largest surprise is what the bucket says, and
-how often that happens in a usual month is its rate of false alarms, which the score is another name for.
+four, has the value stopped moving? Each answer is a surprise, minus the log of a probability estimated out of sample:
+the season of a stretch of time is that of the rest of the training window, and so are its neighbours. The largest
+surprise is what the bucket says, and how often that happens in a usual month is its rate of false alarms, which the
+score is another name for.
 
 A young metric has too little to ask all this: with fewer than 50 points a bucket is judged by median and deviation
 alone, with fewer than 100 by its season too.
@@ -38,8 +39,9 @@ _BEYOND, _PEAKS_BEYOND = 0.93, 0.5
 # Distances grow faster in a tail than deviations; this power of them has a tail that is nearly exponential.
 _POWER = 0.75
 _LEAST_PEAKS = 60
-# No model looks further back than this.
+# So many of the newest buckets make the mean of the third question.
 _SUSTAINED = 4
+# No model looks further back than this.
 MOST_COLUMNS = _BLOCK * _BLOCKS + _SUSTAINED + 1
 # So many of the largest peaks of a month may have been anomalies; what came more often is usual.
 _ANOMALIES_PER_MONTH = 0.3
