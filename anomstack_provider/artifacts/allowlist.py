@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -72,6 +72,12 @@ class Kind(Enum):
 def name_of(cls: type) -> str:
     """Return ``module:Class``, the form in which bundles name a class."""
     return f"{cls.__module__}:{cls.__qualname__}"
+
+
+@cache
+def field_names(cls: type) -> frozenset[str]:
+    """Return the fields of a dataclass; none for any other class."""
+    return frozenset(field.name for field in fields(cls)) if is_dataclass(cls) else frozenset()
 
 
 def kind_of(cls: type) -> Kind:

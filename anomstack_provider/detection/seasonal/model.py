@@ -54,9 +54,9 @@ _CROSS_FITTED_TWICE = 2.0
 
 @dataclass(frozen=True)
 class Member:
-    """One question: what was seen before, and how seldom an answer is that large."""
+    """One question: what was seen before, sorted, and how seldom an answer is that large."""
 
-    references: Floats
+    references: NDArray[np.float32]
     unit: float
     tail: Tail
 
@@ -240,7 +240,7 @@ def _full(
     out = {}
     for i, row in enumerate(rows.tolist()):
         deviation_member, change_member, sustained_member = (
-            Member(references[i, : known[i]].copy(), float(unit[i]), tail.row(i))
+            Member(references[i, : known[i]].astype(np.float32), float(unit[i]), tail.row(i))
             for references, known, unit, tail in members
         )
         out[row] = Full(
@@ -289,7 +289,9 @@ def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judge
     seasonal = season(tables, slots, x.shape) if tables else np.zeros(x.shape)
     full = fitted.full
     if full:
-        level = _level(x - seasonal, fitted.block, fitted.blocks)
+        # The first ``reach`` columns are there for what follows them: of these, their newest mean needs a level.
+        newest = x.shape[1] - fitted.reach + _SUSTAINED
+        level = _level(x - seasonal, fitted.block, fitted.blocks, newest)
         level = np.where(np.isfinite(level), level, fitted.level)
     else:
         level = np.full(x.shape, fitted.level)
@@ -360,10 +362,18 @@ def _cross_fitted(
     return level, outside, rest - level
 
 
-def _level(x: Floats, block: int, blocks: int) -> Floats:
-    """Return the median of the means of the ``blocks`` blocks that end at each bucket, NaN without any."""
+def _level(x: Floats, block: int, blocks: int, newest: int | None = None) -> Floats:
+    """
+    Return the median of the means of the ``blocks`` blocks that end at each bucket, NaN without any.
+
+    :param newest: only so many of the newest buckets are asked for; the others are NaN.
+    """
     means = arrays.trailing_mean(x, block, max(block / 4, 1))
-    return arrays.median(np.stack([arrays.shifted(means, block * i) for i in range(blocks)], axis=-1))
+    first = 0 if newest is None else max(x.shape[1] - newest, 0)
+    parts = [arrays.shifted(means, block * i)[:, first:] for i in range(blocks)]
+    level = np.full(x.shape, np.nan)
+    level[:, first:] = arrays.median(np.stack(parts, axis=-1))
+    return level
 
 
 def _centred_level(x: Floats, block: int, blocks: int) -> Floats:
