@@ -51,6 +51,9 @@ _RUN_CLUSTER = 4.0
 # training window are about twice as frequent as those that follow (measured on twelve families of metrics).
 _CROSS_FITTED_TWICE = 2.0
 
+# Values in their unit are not taken to be larger, so that their squares can be summed; nor is a range wider than this.
+_LARGEST_RATIO, _LARGEST = 1e150, float(np.finfo(np.float64).max)
+
 
 @dataclass(frozen=True)
 class Member:
@@ -153,7 +156,7 @@ def fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
 def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
     counts = np.isfinite(values).sum(axis=1)
     unit = _power_of_two(values)
-    x = values / unit[:, None]
+    x = _in_units(values, unit[:, None])
     lowest = np.nanmin(x, axis=1)
     block, blocks = blocks_for(grid, span)
     fitter = Fitter(slots if counts.max() >= _SEASONAL_FROM else Slots((), ()))
@@ -284,7 +287,7 @@ def judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judgem
 
 
 def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judgement:
-    x = (values / fitted.unit)[None]
+    x = _in_units(values, fitted.unit)[None]
     tables: Tables = tuple(table[None] for table in fitted.tables)
     seasonal = season(tables, slots, x.shape) if tables else np.zeros(x.shape)
     full = fitted.full
@@ -316,13 +319,17 @@ def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judge
     else:
         # Student's t of the distance from the median; a tail as heavy as few points call for.
         freedom = float(np.clip(fitted.points - 1, 1, 8))
-        rate = buckets - (freedom + 1) / 2 * np.log1p((deviation[0] / fitted.spread) ** 2 / freedom)
+        # log(1 + t^2 / freedom), by logarithms, for t may be beyond the largest number.
+        log_t = np.log(np.abs(deviation[0])) - np.log(fitted.spread)
+        rate = buckets - (freedom + 1) / 2 * np.logaddexp(0.0, 2 * log_t - np.log(freedom))
         reach = 2 * (buckets - np.log(budget)) / (freedom + 1)
         above = below = fitted.spread * float(np.sqrt(freedom * np.expm1(max(reach, 0.0))))
     known = np.isfinite(x[0])
-    lower = np.maximum((expected - np.maximum(below, 0.0) * factor)[0], fitted.floor)
-    upper = (expected + np.maximum(above, 0.0) * factor)[0]
-    return Judgement(np.where(known, rate, np.nan), expected[0] * fitted.unit, lower * fitted.unit, upper * fitted.unit)
+    lower, middle, upper = (
+        np.clip(np.maximum(value[0], fitted.floor) * fitted.unit, -_LARGEST, _LARGEST)
+        for value in (expected - np.maximum(below, 0.0) * factor, expected, expected + np.maximum(above, 0.0) * factor)
+    )
+    return Judgement(np.where(known, rate, np.nan), middle, lower, upper)
 
 
 def _rate(full: Full, surprise: Floats) -> Floats:
@@ -379,7 +386,7 @@ def _level(x: Floats, block: int, blocks: int, newest: int | None = None) -> Flo
 def _centred_level(x: Floats, block: int, blocks: int) -> Floats:
     level = _level(x, block, blocks)
     ahead = np.minimum(np.arange(x.shape[1]) + block * blocks // 2, x.shape[1] - 1)
-    centred = level[:, ahead]
+    centred = np.take(level, ahead, axis=1)
     return np.where(np.isfinite(centred), centred, arrays.median(x)[:, None])
 
 
@@ -473,9 +480,15 @@ def _spread(deviation: Floats, x: Floats, counts: NDArray[np.intp]) -> Floats:
 
 def _power_of_two(values: Floats) -> Floats:
     """Return a power of two near the usual size of each row: dividing by it costs no precision."""
-    size = arrays.median(np.abs(values))
+    # Halved, for the sum of the two in the middle may be beyond the largest number.
+    size = 2 * arrays.median(np.abs(values) / 2)
     size = np.where(size > 0, size, np.nanmax(np.abs(values), axis=1))
     return np.where(size > 0, 2.0 ** np.floor(np.log2(np.where(size > 0, size, 1.0))), 1.0)
+
+
+def _in_units(values: Floats, unit: Floats | float) -> Floats:
+    """Return the values in their unit; one that is beyond all measure as the largest that can be reckoned with."""
+    return np.clip(values / unit, -_LARGEST_RATIO, _LARGEST_RATIO)
 
 
 def _folds(columns: int) -> NDArray[np.int64]:
