@@ -84,7 +84,7 @@ def explain(path: str) -> None:
     print(
         f"\n{len(alerts)} alerts on {len(days)} days, {rate:.1f} per metric and month after {spec.train_min_n} days of "
         f"learning. {metrics} metrics see the same storm, each at its own airport, and each says so once: a metric is "
-        f"quiet for {spec.alert_snooze_n} days after an alert. {sum(day in _KNOWN for day in days)} of the days have a "
+        f"quiet for {spec.alert_quiet.days} days after an alert. {sum(day in _KNOWN for day in days)} of the days have a "
         "known cause."
     )
 
