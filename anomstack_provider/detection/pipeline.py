@@ -10,7 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import timedelta
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,13 @@ from numpy.typing import NDArray
 from anomstack_provider.detection import baseline, detectors, features
 from anomstack_provider.detection.baseline import Baseline
 from anomstack_provider.detection.grain import Grain
+from anomstack_provider.detection.seasonal import batch
+from anomstack_provider.detection.seasonal import model as seasonal
+from anomstack_provider.detection.seasonal.score import score_of
 from anomstack_provider.detection.series import Floats, Series
 
 # Part of a model's identity beside its config: raise it when the code here would fit or score differently.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 
 _COMBINE: dict[str, Callable[[Floats], Floats]] = {
     "mean": lambda scores: scores.sum(axis=0) / len(scores),
@@ -72,6 +76,24 @@ class FittedMetric:
     grain: Grain
     baseline: Baseline
     points: int
+
+
+@dataclass(frozen=True)
+class FittedSeasonal:
+    """The model of one metric by the seasonal recipe."""
+
+    grain: Grain
+    model: seasonal.Fitted
+
+
+Fitted: TypeAlias = FittedMetric | FittedSeasonal
+
+
+def rung(fitted: Fitted) -> str:
+    """Return what to add to an outcome when a metric is too young for all that its recipe asks, else nothing."""
+    if isinstance(fitted, FittedMetric) or fitted.model.rung == seasonal.FULL:
+        return ""
+    return f" ({fitted.model.rung})"
 
 
 @dataclass(frozen=True)
@@ -142,3 +164,32 @@ def score(
     finite = np.isfinite(combined)
     index, combined = index[finite], combined[finite]
     return Scores(index, combined, *fitted.baseline.expect(series.times[index]))
+
+
+def score_seasonal(
+    fitted: FittedSeasonal,
+    series: Series,
+    wanted: NDArray[np.intp],
+    timezone: str,
+    calendar: batch.Weekdays,
+    budget: float,
+    span: timedelta | None,
+) -> Scores:
+    """
+    Score the buckets at the positions ``wanted``; the score says how often a usual month brings one that odd.
+
+    :param budget: false alarms a month that the expected range is drawn for.
+    :param span: how far back the points of one bucket may lie.
+    """
+    if len(wanted) == 0:
+        none = np.empty(0)
+        return Scores(wanted, none, none, none, none)
+    found = batch.judge(fitted.model, series, wanted, timezone, calendar, budget, span)
+    finite = np.isfinite(found.rate)
+    return Scores(
+        wanted[finite],
+        score_of(found.rate[finite]),
+        found.expected[finite],
+        found.lower[finite],
+        found.upper[finite],
+    )

@@ -1,11 +1,12 @@
 """
 Fit and score the seasonal recipe.
 
-What is expected of a bucket is the season of its calendar slot on a level that follows slowly. Three questions are
-asked of it: is its deviation unlike those before, is its change since the last bucket, has the value stopped moving?
-Each answer is a surprise, minus the log of a probability estimated out of sample: the season of a stretch of time is
-that of the rest of the training window, and so are its neighbours. The largest surprise is what the bucket says, and
-how often that happens in a usual month is its rate of false alarms, which the score is another name for.
+What is expected of a bucket is the season of its calendar slot on a level that follows slowly. Four questions are asked
+of it: is its deviation unlike those before, is its change since the last bucket, is the mean deviation of the newest
+four, has the value stopped moving? Each answer is a surprise, minus the log of a probability estimated out of sample:
+the season of a stretch of time is that of the rest of the training window, and so are its neighbours. The largest
+surprise is what the bucket says, and how often that happens in a usual month is its rate of false alarms, which the
+score is another name for.
 
 A young metric has too little to ask all this: with fewer than 50 points a bucket is judged by median and deviation
 alone, with fewer than 100 by its season too.
@@ -34,12 +35,14 @@ _BLOCKS, _LEAST_BLOCKS = 8, 3
 _BLOCK, _BLOCK_OF_DAYS = 32, 8
 _FOLDS = 5
 # The tail of a member begins here; that of the peaks, which are large already, at their median.
-_BEYOND, _PEAKS_BEYOND = 0.9, 0.5
+_BEYOND, _PEAKS_BEYOND = 0.93, 0.5
 # Distances grow faster in a tail than deviations; this power of them has a tail that is nearly exponential.
 _POWER = 0.75
 _LEAST_PEAKS = 60
+# So many of the newest buckets make the mean of the third question.
+_SUSTAINED = 4
 # No model looks further back than this.
-MOST_COLUMNS = _BLOCK * _BLOCKS + 2
+MOST_COLUMNS = _BLOCK * _BLOCKS + _SUSTAINED + 1
 # So many of the largest peaks of a month may have been anomalies; what came more often is usual.
 _ANOMALIES_PER_MONTH = 0.3
 # Repeats come in runs: so many exceedances of their tail tell as much as one.
@@ -54,9 +57,9 @@ _LARGEST_RATIO, _LARGEST = 1e150, float(np.finfo(np.float64).max)
 
 @dataclass(frozen=True)
 class Member:
-    """One question: what was seen before, and how seldom an answer is that large."""
+    """One question: what was seen before, sorted, and how seldom an answer is that large."""
 
-    references: Floats
+    references: NDArray[np.float32]
     unit: float
     tail: Tail
 
@@ -77,6 +80,7 @@ class Full:
 
     deviation: Member
     change: Member
+    sustained: Member
     repeat: Tail
     peaks: Floats
     months: float
@@ -122,7 +126,7 @@ class Fitted:
     @property
     def reach(self) -> int:
         """How many columns before a bucket its score depends on."""
-        return self.block * self.blocks + 1
+        return self.block * self.blocks + _SUSTAINED
 
 
 def blocks_for(grid: Grid, span: int) -> tuple[int, int]:
@@ -216,7 +220,7 @@ def _full(
     least = 1e-3 * np.maximum(arrays.median(np.abs(x)), 1e-12)
     surprises = []
     members = []
-    for statistic in (deviation, _changes(deviation, memory)):
+    for statistic in (deviation, _changes(deviation, memory), _sustained(deviation)):
         distances = novelty.cross_fitted(statistic, folds)
         unit = arrays.quantile(distances, _BEYOND)
         smallest = np.nanmin(np.where(distances > 0, distances, np.inf), axis=1)
@@ -229,7 +233,7 @@ def _full(
     runs = _runs(values, *blocks) * still[:, None]
     repeat = tails.fit(runs, _BEYOND, 1.0, _RUN_CLUSTER)
     surprises.append(repeat.surprise_of(runs))
-    together = np.fmax(np.fmax(surprises[0], surprises[1]), surprises[2])
+    together = np.fmax.reduce(surprises)
     number = x.shape[1] // size
     peaks = np.fmax.reduce(together[:, x.shape[1] - number * size :].reshape(len(x), number, size), axis=2)
     peak_tail = tails.fit(peaks, _PEAKS_BEYOND, 1e-3)
@@ -238,13 +242,14 @@ def _full(
     ordered, known_peaks = arrays.sort_last(peaks)
     out = {}
     for i, row in enumerate(rows.tolist()):
-        deviation_member, change_member = (
-            Member(references[i, : known[i]].copy(), float(unit[i]), tail.row(i))
+        deviation_member, change_member, sustained_member = (
+            Member(references[i, : known[i]].astype(np.float32), float(unit[i]), tail.row(i))
             for references, known, unit, tail in members
         )
         out[row] = Full(
             deviation=deviation_member,
             change=change_member,
+            sustained=sustained_member,
             repeat=repeat.row(i),
             peaks=ordered[i, : known_peaks[i]].copy(),
             months=float(known_peaks[i] * size * grid.microseconds / _MONTH),
@@ -287,7 +292,9 @@ def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judge
     seasonal = season(tables, slots, x.shape) if tables else np.zeros(x.shape)
     full = fitted.full
     if full:
-        level = _level(x - seasonal, fitted.block, fitted.blocks)
+        # The first ``reach`` columns are there for what follows them: of these, their newest mean needs a level.
+        newest = x.shape[1] - fitted.reach + _SUSTAINED
+        level = _level(x - seasonal, fitted.block, fitted.blocks, newest)
         level = np.where(np.isfinite(level), level, fitted.level)
     else:
         level = np.full(x.shape, fitted.level)
@@ -298,9 +305,13 @@ def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judge
     if full:
         changes = _changes(deviation, np.array([fitted.memory]))
         runs = _runs(values[None], fitted.block, fitted.blocks) * fitted.still
-        surprise = np.fmax(
-            np.fmax(full.deviation.surprise_of(deviation[0]), full.change.surprise_of(changes[0])),
-            full.repeat.surprise_of(runs[0]),
+        surprise = np.fmax.reduce(
+            [
+                full.deviation.surprise_of(deviation[0]),
+                full.change.surprise_of(changes[0]),
+                full.sustained.surprise_of(_sustained(deviation)[0]),
+                full.repeat.surprise_of(runs[0]),
+            ]
         )
         rate = _rate(full, surprise)
         wanted = buckets - np.log(budget)
@@ -358,15 +369,21 @@ def _cross_fitted(
     return level, outside, rest - level
 
 
-def _level(x: Floats, block: int, blocks: int) -> Floats:
+def _level(x: Floats, block: int, blocks: int, newest: int | None = None) -> Floats:
     """
     Return the median of the means of the ``blocks`` blocks that end at each bucket.
 
     NaN with fewer than three means: the median of two is at the mercy of one extreme value.
+
+    :param newest: only so many of the newest buckets are asked for; the others are NaN.
     """
     means = arrays.trailing_mean(x, block, max(block / 4, 1))
-    ordered, count = arrays.sort_last(np.stack([arrays.shifted(means, block * i) for i in range(blocks)], axis=-1))
-    return np.where(count >= min(_LEAST_BLOCKS, blocks), arrays.middle(ordered, count), np.nan)
+    first = 0 if newest is None else max(x.shape[1] - newest, 0)
+    parts = [arrays.shifted(means, block * i)[:, first:] for i in range(blocks)]
+    ordered, count = arrays.sort_last(np.stack(parts, axis=-1))
+    level = np.full(x.shape, np.nan)
+    level[:, first:] = np.where(count >= min(_LEAST_BLOCKS, blocks), arrays.middle(ordered, count), np.nan)
+    return level
 
 
 def _centred_level(x: Floats, block: int, blocks: int) -> Floats:
@@ -422,6 +439,11 @@ def _changes(deviation: Floats, memory: Floats) -> Floats:
     """Return what of a deviation the one before does not explain; all of it where that is missing."""
     change = deviation - memory[:, None] * arrays.shifted(deviation, 1)
     return np.where(np.isfinite(change), change, deviation)
+
+
+def _sustained(deviation: Floats) -> Floats:
+    """Return the mean deviation of each bucket and the three before it."""
+    return arrays.trailing_mean(deviation, _SUSTAINED, _SUSTAINED / 2)
 
 
 def _repeats(values: Floats, gap: int) -> NDArray[np.bool_]:

@@ -48,9 +48,7 @@ def training(one: Series, grain: str = "1h", calendar: Weekdays = EMPTY) -> Trai
     return Training(one, parse(grain), calendar)
 
 
-def fit_all(
-    many: Mapping[str, Training], timezone: str = "UTC", span: timedelta | None = None
-) -> dict[str, Fitted]:
+def fit_all(many: Mapping[str, Training], timezone: str = "UTC", span: timedelta | None = None) -> dict[str, Fitted]:
     return dict(batch.fit(many, timezone, span))
 
 

@@ -78,9 +78,7 @@ def test_nothing_after_a_bucket_changes_its_judgement(name: str, timezone: str, 
 
 @pytest.mark.parametrize("span", [None, timedelta(days=2)])
 @pytest.mark.parametrize("name", CASES)
-def test_a_bucket_is_judged_alone_as_among_others(
-    name: str, span: timedelta | None, models: dict[str, Fitted]
-) -> None:
+def test_a_bucket_is_judged_alone_as_among_others(name: str, span: timedelta | None, models: dict[str, Fitted]) -> None:
     one, _ = CASES[name]
     wanted = np.arange(len(one) * 2 // 3, len(one))
     together = judge(models[name], one, wanted, "America/New_York", span=span)
