@@ -31,7 +31,7 @@ _SEASONAL_FROM, _FULL_FROM = 50, 100
 _MONTH = 30 * 86_400_000_000
 _DAY = 86_400_000_000
 # A level is the median of eight trailing means: a problem shorter than half of them does not become the level.
-_BLOCKS = 8
+_BLOCKS, _LEAST_BLOCKS = 8, 3
 _BLOCK, _BLOCK_OF_DAYS = 32, 8
 _FOLDS = 5
 # The tail of a member begins here; that of the peaks, which are large already, at their median.
@@ -370,22 +370,25 @@ def _cross_fitted(
     outside = np.where(seasonal, outside, 0.0)
     rest = x - outside
     level = _level(rest, block, blocks)
-    middle = arrays.median(rest)[:, None]
-    level = np.where(seasonal & np.isfinite(level), level, middle)
+    level = np.where(np.isfinite(level), level, _centred_level(rest, block, blocks))
+    level = np.where(seasonal, level, arrays.median(rest)[:, None])
     return level, outside, rest - level
 
 
 def _level(x: Floats, block: int, blocks: int, newest: int | None = None) -> Floats:
     """
-    Return the median of the means of the ``blocks`` blocks that end at each bucket, NaN without any.
+    Return the median of the means of the ``blocks`` blocks that end at each bucket.
+
+    NaN with fewer than three means: the median of two is at the mercy of one extreme value.
 
     :param newest: only so many of the newest buckets are asked for; the others are NaN.
     """
     means = arrays.trailing_mean(x, block, max(block / 4, 1))
     first = 0 if newest is None else max(x.shape[1] - newest, 0)
     parts = [arrays.shifted(means, block * i)[:, first:] for i in range(blocks)]
+    ordered, count = arrays.sort_last(np.stack(parts, axis=-1))
     level = np.full(x.shape, np.nan)
-    level[:, first:] = arrays.median(np.stack(parts, axis=-1))
+    level[:, first:] = np.where(count >= min(_LEAST_BLOCKS, blocks), arrays.middle(ordered, count), np.nan)
     return level
 
 
