@@ -11,8 +11,8 @@ from typing import Any
 # Detectors that score a row by itself: a bucket's score is the same to the bit alone or among others (a test holds each
 # name to that). All others are asked row by row, since some rank the rows of one call against each other.
 ROW_INDEPENDENT = frozenset({"PCA", "KNN", "HBOS", "IForest"})
-# The classes of ``series_detectors``: they take rows of time and value instead of lagged values. (A test holds the names
-# to the classes, which are imported when a config names one.)
+# The classes of ``series_detectors``: they take rows of time and value instead of lagged values. (A test holds the
+# names to the classes, which are imported when a config names one.)
 SERIES = frozenset({"FlatLine", "SeasonalResidual", "SlotNeighbours", "SlowDrift", "WindowNeighbours"})
 # Same data, same model: whatever draws random numbers gets this seed unless the config names another.
 SEED = 0

@@ -62,7 +62,7 @@ class FittedModel:
         return features.reach(recipe)
 
     def score(self, series: Series, index: NDArray[np.intp], recipe: features.Recipe) -> Floats:
-        """Return scores in [0, 1] of the buckets at ``index``, one or more; NaN where the detector gave no finite one."""
+        """Return scores in [0, 1] of the buckets at ``index``, one or more; NaN where the detector gave none."""
         # No more is looked at than these buckets and what they reach: the cost is that of what is asked.
         reach = self.detector.reach if self.name in detectors.SERIES else features.reach(recipe)
         first = max(int(index.min()) - reach, 0)

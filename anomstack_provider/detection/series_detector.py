@@ -159,14 +159,16 @@ def scale_of(deviation: Floats) -> float:
     return found if found > _ROUNDING else _SMALLEST_SCALE
 
 
-def level(x: Floats, block: int, blocks: int) -> Floats:
+def level(x: Floats, block: int, blocks: int, least: int = 1) -> Floats:
     """
-    Return the median of the means of the ``blocks`` blocks that end at each column, NaN without any; shape of ``x``.
+    Return the median of the means of the ``blocks`` blocks that end at each column, shape of ``x``.
 
     :param block: columns per block, a power of two; a mean needs a quarter of them.
+    :param least: NaN with fewer means than these.
     """
     means = arrays.trailing_mean(x, block, max(block / 4, 1))
-    return arrays.median(np.stack([arrays.shifted(means, block * i) for i in range(blocks)], axis=-1))
+    stack = np.stack([arrays.shifted(means, block * i) for i in range(blocks)], axis=-1)
+    return np.where(np.isfinite(stack).sum(axis=-1) >= least, arrays.median(stack), np.nan)
 
 
 def _checked(X: ArrayLike) -> tuple[Times, Floats]:

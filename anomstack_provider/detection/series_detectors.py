@@ -123,7 +123,8 @@ class SlowDrift(_OnLevel):
 
     def _drift(self, rows: Rows) -> Floats:
         placed, at = rows.placed(self._seasonless(rows), self.reach)
-        found = level(placed, self.block_, _BLOCKS)
+        # The level of a block or two is noise, which would look like drift.
+        found = level(placed, self.block_, _BLOCKS, least=_BLOCKS // 2)
         return np.asarray((found - arrays.shifted(found, self.block_ * _BLOCKS))[0, at])
 
 
@@ -143,6 +144,8 @@ class SlotNeighbours(SeriesDetector):
     _most_rows = 2_160
     # A week must leave changes this much smaller than a day's.
     _better = 0.9
+    # A season is a whole number of buckets but for this share of one.
+    _near = 0.1
 
     @property
     def reach(self) -> int:
@@ -172,7 +175,8 @@ class SlotNeighbours(SeriesDetector):
         if best is None:
             self.__dict__.pop("season_", None)
             raise ValueError(
-                "SlotNeighbours found no season: it needs buckets of a day or less, or months, and two seasons"
+                "SlotNeighbours found no season: it needs buckets of half a day or less, of a day or of months, "
+                "and a bucket one season earlier for a third of its training rows"
             )
         self.season_ = best
         changes = self._changes(rows)
@@ -187,8 +191,10 @@ class SlotNeighbours(SeriesDetector):
         """Return the seasons to try: days of elapsed time, else columns."""
         kind, step = self.grid_.kind, self.grid_.step
         if kind == ELAPSED:
-            wanted = (1, 7) if step < _DAY else (7,) if step == _DAY else ()
-            return [days for days in wanted if days * _DAY % step == 0 and self._columns(days) <= self._most_rows]
+            # Readings keep time only nearly; in a season of one bucket there are no slots.
+            turns = {days: days * _DAY / step for days in (1, 7)}
+            near = [days for days, turn in turns.items() if turn > 1.5 and abs(turn - round(turn)) < self._near]
+            return [days for days in near if self._columns(days) <= self._most_rows]
         if kind == DAYS and step == 1:
             return [7]
         return [12 // step] if kind == MONTHS and 12 % step == 0 else []
@@ -202,11 +208,13 @@ class SlotNeighbours(SeriesDetector):
         """Return the change of each row since its slot one season before, NaN where that has no row."""
         if self.grid_.kind == ELAPSED:
             local = to_local(rows.times, self.timezone) - np.timedelta64(self.season_ * _DAY, "us")
-            earlier = self.grid_.positions(to_utc(local, self.timezone), self.timezone)
+            then = to_utc(local, self.timezone)
+            earlier = self.grid_.positions(then, self.timezone)
+            exists = to_local(then, self.timezone) == local  # the clock may have skipped that hour
         else:
-            earlier = rows.columns - self.season_
+            earlier, exists = rows.columns - self.season_, np.array(True)
         at = np.maximum(np.searchsorted(rows.columns, earlier, side="right") - 1, 0)
-        there = (rows.columns[at] == earlier) & (rows.columns - earlier <= self.reach)
+        there = exists & (rows.columns[at] == earlier) & (rows.columns - earlier <= self.reach)
         return np.where(there, rows.x - rows.x[at], np.nan)
 
 
