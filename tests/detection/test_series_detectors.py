@@ -260,12 +260,43 @@ def test_a_gap_is_not_a_zero() -> None:
     assert (scores[907:] != model.neutral_).any()
 
 
-def test_a_gap_of_centuries_costs_nothing() -> None:
+def test_nobody_looks_across_a_gap_longer_than_its_reach() -> None:
+    data = rows(daily_wave(1200))
+    data[1000:, 0] += 30 * DAY
+    changed = data.copy()
+    changed[:1000, 1] += 500
+    for cls in CLASSES:
+        model = cls().fit(data[:900])
+        assert np.array_equal(model.decision_function(changed)[1000:], model.decision_function(data)[1000:])
+        assert np.array_equal(model.decision_function(data[1000:]), model.decision_function(data)[1000:])
+
+
+def test_a_gap_of_decades_costs_nothing() -> None:
     data = rows(daily_wave(600), 1_000_000)
-    data[500:, 0] += 250 * 365 * DAY / 1000 // 1_000_000 * 1_000_000 * 1000 // 2
+    data[500:, 0] += 10**15
     for cls in CLASSES:
         if cls is not SlotNeighbours:
             assert np.isfinite(cls().fit(data).decision_function(data)).all()
+
+
+@each
+def test_two_readings_in_one_bucket_at_the_edge_of_a_reach(cls: type[SeriesDetector]) -> None:
+    data = rows(np.random.default_rng(0).normal(100, 5, 1200))
+    model = cls(grain="1h").fit(data[:700])
+    for first in range(750, 900, 15):
+        crowded = np.insert(data, first + 1, data[first] + [HOUR // 4, 5], axis=0)
+        together = model.decision_function(crowded)
+        edge = np.arange(first - 3, first + 6) + model.reach
+        alone = [model.decision_function(crowded[i - model.reach : i + 1])[-1] for i in edge]
+        assert np.array_equal(together[edge], alone)
+
+
+def test_a_run_longer_than_the_reach_of_flat_line() -> None:
+    data = rows(daily_wave(1200))
+    data[800:, 1] = 7
+    model = FlatLine().fit(data[:700])
+    scores = model.decision_function(data)
+    assert scores[1100] == scores[1000] == model.decision_function(data[1000 - model.reach : 1001])[-1] > scores[920]
 
 
 def fitted_or_refused(cls: type[SeriesDetector], data: np.ndarray) -> SeriesDetector | None:
