@@ -132,7 +132,7 @@ class SlotNeighbours(SeriesDetector):
     r"""
     Distance of the change since the same slot one season ago to the third nearest such change in training.
 
-    .. math:: d^{(3)}(y_t - y_{t-s},\ \{y_i - y_{i-s}\})
+    .. math:: d^{(3)}(y_t - y_{t-s},\ \{y_i - y_{i-s}\}) / (1.4826\,\mathrm{median}_i |y_i - y_{i-s}|)
 
     The season ``s`` is a day by the clock of the time zone below daily grain, or a week when that leaves smaller
     changes; a week for days, a year for months. Training changes are compared with those of other fifths of the window
@@ -181,11 +181,12 @@ class SlotNeighbours(SeriesDetector):
         self.season_ = best
         changes = self._changes(rows)
         self.references_ = np.sort(changes[np.isfinite(changes)])
+        self.scale_ = scale_of(self.references_)
         folds = np.arange(len(rows)) * _FOLDS // len(rows)
-        return np.asarray(novelty.cross_fitted(changes[None], folds)[0])
+        return np.asarray(novelty.cross_fitted(changes[None], folds)[0] / self.scale_)
 
     def _scores(self, rows: Rows) -> Floats:
-        return novelty.distance(self.references_, self._changes(rows))
+        return np.asarray(novelty.distance(self.references_, self._changes(rows)) / self.scale_)
 
     def _candidates(self) -> list[int]:
         """Return the seasons to try: days of elapsed time, else columns."""

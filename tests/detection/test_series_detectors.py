@@ -195,7 +195,7 @@ def test_slot_neighbours_follow_the_clock_when_it_changes() -> None:
     local = SlotNeighbours(timezone="Europe/Berlin").fit(data[before])
     elapsed = SlotNeighbours(timezone="UTC").fit(data[before])
     assert local.decision_function(data).max() < 10
-    assert elapsed.decision_function(data).max() > 1000
+    assert elapsed.decision_function(data).max() > 100
 
 
 def test_window_neighbours_find_a_shape_of_usual_values() -> None:
