@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from anomstack_provider.detection.features import trailing_mean
+from anomstack_provider.detection.seasonal.score import threshold_of
 from anomstack_provider.detection.series import Floats
 
 
@@ -19,10 +22,26 @@ def smooth(scores: Floats, smooth_n: int) -> Floats:
     return np.concatenate([np.full(lead, np.nan), trailing_mean(scores, max(smooth_n, 0) + 1)])
 
 
-def fires(smoothed: Floats, threshold: float) -> NDArray[np.bool_]:
+class Sensitivity(Protocol):
+    """The part of a batch's config that says from which score on a bucket is an anomaly."""
+
+    @property
+    def alert_threshold(self) -> float | None: ...
+    @property
+    def false_alarms_per_month(self) -> float: ...
+
+
+def threshold(config: Sensitivity) -> float:
+    """Return the score from which on a bucket fires: the configured one, else that of the budget of false alarms."""
+    if config.alert_threshold is not None:
+        return config.alert_threshold
+    return threshold_of(config.false_alarms_per_month)
+
+
+def fires(smoothed: Floats, at: float) -> NDArray[np.bool_]:
     """Return which buckets are at or above the threshold."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(smoothed >= threshold)
+        return np.asarray(smoothed >= at)
 
 
 def severity(value: float, expected: float, lower: float, upper: float) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -74,6 +74,12 @@ def name_of(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
+@cache
+def field_names(cls: type) -> frozenset[str]:
+    """Return the fields of a dataclass; none for any other class."""
+    return frozenset(field.name for field in fields(cls)) if is_dataclass(cls) else frozenset()
+
+
 def kind_of(cls: type) -> Kind:
     """Return how to save an object of ``cls``; raises :class:`NotAllowed` where loading would refuse it."""
     found, kind = resolve(name_of(cls))
@@ -107,16 +113,16 @@ def _is_listed(module: str, attribute: str) -> bool:
 
 
 def _kind(cls: type, name: str) -> Kind:
-    from pyod.models.base import BaseDetector
-    from sklearn.base import BaseEstimator
-
-    if name in NATIVE:
-        return Kind.NATIVE
     if cls.__module__.startswith(OWN_PACKAGE) and is_dataclass(cls):
         parameters: Any = vars(cls)["__dataclass_params__"]
         if not parameters.frozen:
             raise NotAllowed(f"{name!r} is a dataclass that is not frozen")
         return Kind.RECORD
+    if name in NATIVE:
+        return Kind.NATIVE
+    from pyod.models.base import BaseDetector
+    from sklearn.base import BaseEstimator
+
     if not issubclass(cls, BaseDetector | BaseEstimator):
         raise NotAllowed(f"{name!r} is neither a PyOD detector nor a scikit-learn estimator")
     if not _has_plain_state(cls, BaseEstimator):

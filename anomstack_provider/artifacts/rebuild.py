@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from anomstack_provider.artifacts.allowlist import Kind, NotAllowed, kind_of, name_of, resolve
+from anomstack_provider.artifacts.allowlist import Kind, NotAllowed, field_names, kind_of, name_of, resolve
 from anomstack_provider.artifacts.compiled import Compiled, put_together
 
 # How a dtype is written: its text, or (names, formats, offsets, itemsize) of a record.
@@ -65,8 +64,9 @@ def fill(made: object, state: dict[str, object]) -> None:
     if kind is Kind.ESTIMATOR:
         vars(made).update(state)
         return
-    known = {field.name for field in fields(made)} if is_dataclass(made) else set()
-    if kind is not Kind.RECORD or set(state) != known:
+    cls: Any = type(made)
+    known = field_names(cls)
+    if kind is not Kind.RECORD or state.keys() != known:
         raise NotAllowed(f"{name_of(type(made))!r} has the fields {sorted(known)}, not {sorted(state)}")
     for attribute, value in state.items():
         object.__setattr__(made, attribute, value)

@@ -21,14 +21,13 @@ import io
 import pickle
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from anomstack_provider.artifacts import rebuild
-from anomstack_provider.artifacts.allowlist import Kind, NotAllowed, kind_of, name_of
+from anomstack_provider.artifacts.allowlist import Kind, NotAllowed, field_names, kind_of, name_of
 from anomstack_provider.artifacts.compiled import Compiled, is_compiled, take_apart
 from anomstack_provider.artifacts.errors import BadBundle, UnsupportedModel
 
@@ -123,7 +122,7 @@ class _Pickler(pickle.Pickler):
         if kind is Kind.NATIVE:
             raise NotAllowed(f"{name_of(cls)!r} is only kept as an attribute of an estimator")
         is_record = kind is Kind.RECORD
-        state = {part.name: getattr(obj, part.name) for part in fields(obj)} if is_record else vars(obj)
+        state = {name: getattr(obj, name) for name in sorted(field_names(cls))} if is_record else vars(obj)
         wrapped = {name: self._wrapped(value) for name, value in state.items()}
         return rebuild.make, (name_of(cls),), wrapped, None, None, rebuild.fill
 

@@ -28,10 +28,10 @@ from anomstack_provider.config.values import (
     OptionalFreq,
     OptionalGrain,
     OptionalMoment,
+    OptionalShare,
     OptionalText,
     Parameters,
     Positive,
-    Share,
     Status,
     TextList,
     Timezone,
@@ -218,9 +218,17 @@ class Train(Section):
     disable_train: bool = Field(
         default=False, description="No train task; the score task trains a model that it misses."
     )
+    recipe: Literal["seasonal", "anomstack"] | None = Field(
+        default=None,
+        description=(
+            "How anomalies are told: seasonal (season, level, calibrated rate of false alarms) or anomstack "
+            "(preprocess_params and model_configs). Unset is seasonal, or anomstack for a batch that gives "
+            "model_configs, model_combination_method, preprocess_fn, or more of preprocess_params than freq."
+        ),
+    )
     train_cron_schedule: Cron = Field(
         default="*/5 * * * *",
-        description="When to train: in the DAG's run whose window holds a tick of this cron.",
+        description="When to train: in the DAG's run whose window holds a tick of this cron. Recipe seasonal: @daily.",
     )
     train_default_schedule_status: Status = Field(default=None, description=_STATUS)
     model_configs: tuple[ModelConfig, ...] = Field(
@@ -238,10 +246,12 @@ class Train(Section):
     preprocess_fn: OptionalText = Field(
         default=None, description="Python text (Jinja) with a function that makes the features instead."
     )
-    train_max_n: AtLeastOne = Field(default=2500, description="Newest points of a metric to train on, at most.")
+    train_max_n: AtLeastOne = Field(
+        default=2500, description="Newest points of a metric to train on, at most. Recipe seasonal: 5000."
+    )
     train_min_n: AtLeastOne = Field(default=14, description="Points a metric needs before it is trained at all.")
     train_metric_timestamp_max_days_ago: AtLeastOne = Field(
-        default=90, description="Train on points of so many days, at most."
+        default=90, description="Train on points of so many days, at most. Recipe seasonal: 730."
     )
     train_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not trained.")
     train_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to train on instead.")
@@ -277,10 +287,23 @@ class Alerts(Section):
     alert_default_schedule_status: Status = Field(default=None, description=_STATUS)
     alert_methods: MethodList = Field(default=("email", "slack"), description="Channels that alerts go to.")
     alert_always: bool = Field(default=False, description="Alert on the newest bucket even if nothing is wrong.")
-    alert_threshold: Share = Field(default=0.8, description="Smoothed score, 0 to 1, at which a bucket is an anomaly.")
-    alert_smooth_n: Count = Field(default=3, description="Earlier scores averaged with the bucket's own.")
+    false_alarms_per_month: Positive = Field(
+        default=1.0,
+        description="False alarms per metric in 30 days to put up with; recipe seasonal without alert_threshold.",
+    )
+    alert_threshold: OptionalShare = Field(
+        default=0.8,
+        description="Smoothed score, 0 to 1, at which a bucket is an anomaly. Recipe seasonal: false_alarms_per_month.",
+    )
+    alert_smooth_n: Count = Field(
+        default=3, description="Earlier scores averaged with the bucket's own. Recipe seasonal: 0."
+    )
     alert_recent_n: AtLeastOne = Field(default=1, description="Newest buckets that can alert.")
     alert_snooze_n: Count = Field(default=3, description="Buckets after an alert in which its metric stays silent.")
+    alert_quiet: Duration = Field(
+        default=timedelta(0),
+        description="Time after an alert in which its metric stays silent. Recipe seasonal: 1d.",
+    )
     alert_max_n: AtLeastOne = Field(default=250, description="Points in an alert's chart, at most.")
     alert_metric_timestamp_max_days_ago: AtLeastOne = Field(
         default=45, description="Points of so many days in an alert's chart, at most."

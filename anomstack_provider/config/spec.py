@@ -38,6 +38,7 @@ SPELLINGS = {
 # A model is a function of these keys, the series and the training tick: nothing else may change it.
 _MODEL_KEYS = (
     "metric_batch",
+    "recipe",
     "model_configs",
     "preprocess_params",
     "preprocess_fn",
@@ -53,6 +54,19 @@ _MODEL_KEYS = (
 
 # Their entries that only suppress or annotate leave a model as it is, and metric_tags only matter to those with tags.
 _CALENDAR_KEYS = ("holidays", "events")
+
+# Keys whose presence asks for Anomstack's recipe; of preprocess_params all but the resampling.
+_ANOMSTACK_KEYS = ("model_configs", "model_combination_method", "preprocess_fn")
+_RESAMPLING = {"freq", "freq_agg"}
+# What the seasonal recipe has in the place of Anomstack's defaults.
+SEASONAL_DEFAULTS: dict[str, Any] = {
+    "train_cron_schedule": "@daily",
+    "train_max_n": 5000,
+    "train_metric_timestamp_max_days_ago": 730,
+    "alert_threshold": None,
+    "alert_smooth_n": 0,
+    "alert_quiet": "1d",
+}
 
 # A count that must not be above another.
 _NOT_ABOVE = (
@@ -99,6 +113,15 @@ class BatchSpec(
             **given,
             **{key: value for key, value in values.items() if key not in given or value is not None},
         }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_recipe(cls, values: object) -> object:
+        if not isinstance(values, dict):
+            return values
+        recipe = values.get("recipe") or ("anomstack" if _asks_for_anomstack(values) else "seasonal")
+        defaults = SEASONAL_DEFAULTS if recipe == "seasonal" else {}
+        return {**defaults, **values, "recipe": recipe}
 
     @field_validator("metric_batch")
     @classmethod
@@ -199,6 +222,12 @@ class BatchSpec(
         """Return 12 hexadecimal digits that change when, and only when, :meth:`config_facts` changes."""
         text = json.dumps(self.config_facts(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _asks_for_anomstack(values: Mapping[str, Any]) -> bool:
+    recipe = values.get("preprocess_params")
+    shaping = isinstance(recipe, Mapping) and not set(recipe) <= _RESAMPLING
+    return shaping or isinstance(recipe, PreprocessParams) or any(values.get(key) for key in _ANOMSTACK_KEYS)
 
 
 def check(values: Mapping[str, Any]) -> tuple[BatchSpec | None, list[Problem]]:

@@ -65,6 +65,13 @@ class Calendar:
         entries: tuple[Entry, ...] = (*spec.holidays, *spec.events)
         return cls(tuple(entry for entry in entries if entry.covers(metric_name, tags)))
 
+    def __hash__(self) -> int:
+        return hash(len(self.entries))
+
+    def weekdays(self, times: Times, timezone: str) -> NDArray[np.int8]:
+        """Return the weekday to take each bucket for, Monday 0; ``OWN_WEEKDAY`` for its own."""
+        return self.marks(times, timezone).weekday
+
     @property
     def is_empty(self) -> bool:
         """Whether it says nothing of any bucket."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import timedelta
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,13 @@ from numpy.typing import NDArray
 from anomstack_provider.detection import baseline, detectors, features
 from anomstack_provider.detection.baseline import Baseline
 from anomstack_provider.detection.grain import Grain
+from anomstack_provider.detection.seasonal import batch
+from anomstack_provider.detection.seasonal import model as seasonal
+from anomstack_provider.detection.seasonal.score import score_of
 from anomstack_provider.detection.series import Floats, Series
 
 # Part of a model's identity beside its config: raise it when the code here would fit or score differently.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 # A series detector also scores a bucket that has fewer points before it than its reach, from those that there are: a
 # young metric would wait for weeks. With fewer than so many (or than its reach, if less) it is not asked.
 LEAST_BEFORE = 10
@@ -61,26 +65,26 @@ class FittedModel:
             return min(int(self.detector.reach), LEAST_BEFORE)
         return features.reach(recipe)
 
-    def score(self, series: Series, index: NDArray[np.intp], recipe: features.Recipe) -> Floats:
-        """Return scores in [0, 1] of the buckets at ``index``, one or more; NaN where the detector gave none."""
-        # No more is looked at than these buckets and what they reach: the cost is that of what is asked.
-        reach = self.detector.reach if self.name in detectors.SERIES else features.reach(recipe)
-        first = max(int(index.min()) - reach, 0)
-        part, at = series.slice(first, int(index.max()) + 1), index - first
-        if self.name in detectors.SERIES:
-            raw = self.detector.decision_function(_timed(part))[at]
+    def score(self, rows: Floats) -> Floats:
+        """Return scores in [0, 1] for rows of shape (n, width); NaN where the detector gave no finite one."""
+        if self.name in detectors.ROW_INDEPENDENT | detectors.SERIES:
+            raw = np.asarray(self.detector.decision_function(rows), np.float64)
         else:
-            rows = features.lag_matrix(part.values, recipe)[at - reach]
-            raw = self._of_rows(rows)
+            one_by_one = [self.detector.decision_function(rows[i : i + 1]) for i in range(len(rows))]
+            raw = np.concatenate(one_by_one).astype(np.float64) if one_by_one else np.empty(0)
         span = self.high - self.low
         scaled: Floats = np.clip((raw - self.low) / (span if span > 0 else 1.0), 0.0, 1.0)
         return scaled
 
-    def _of_rows(self, rows: Floats) -> Floats:
-        if self.name in detectors.ROW_INDEPENDENT:
-            return np.asarray(self.detector.decision_function(rows), np.float64)
-        one_by_one = [self.detector.decision_function(rows[i : i + 1]) for i in range(len(rows))]
-        return np.concatenate(one_by_one).astype(np.float64)
+    def score_at(self, series: Series, index: NDArray[np.intp], recipe: features.Recipe) -> Floats:
+        """Return the scores of the buckets at ``index``, at least one, each with what it needs before it."""
+        # No more is looked at than these buckets and what they reach: the cost is that of what is asked.
+        if self.name in detectors.SERIES:
+            first = max(int(index.min()) - self.detector.reach, 0)
+            return self.score(_timed(series.slice(first, int(index.max()) + 1)))[index - first]
+        first = int(index.min()) - features.reach(recipe)
+        rows = features.lag_matrix(series.values[first : int(index.max()) + 1], recipe)
+        return self.score(rows[index - index.min()])
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,24 @@ class FittedMetric:
     grain: Grain
     baseline: Baseline
     points: int
+
+
+@dataclass(frozen=True)
+class FittedSeasonal:
+    """The model of one metric by the seasonal recipe."""
+
+    grain: Grain
+    model: seasonal.Fitted
+
+
+Fitted: TypeAlias = FittedMetric | FittedSeasonal
+
+
+def rung(fitted: Fitted) -> str:
+    """Return what to add to an outcome when a metric is too young for all that its recipe asks, else nothing."""
+    if isinstance(fitted, FittedMetric) or fitted.model.rung == seasonal.FULL:
+        return ""
+    return f" ({fitted.model.rung})"
 
 
 @dataclass(frozen=True)
@@ -134,7 +156,7 @@ def fit(
     Fit every model of ``configs`` to the training points of one metric.
 
     :raises CannotFit: naming each model and why it could not be fitted.
-    :raises detectors.UnknownDetector: a config names a class that PyOD does not have.
+    :raises detectors.UnknownDetector: a config names a class that there is not.
     """
     lagged = features.lag_matrix(training.values, recipe)
     too_few = f"{len(training)} points leave no complete row of {features.reach(recipe) + 1} points"
@@ -182,10 +204,39 @@ def score(
         none = np.empty(0)
         return Scores(index, none, none, none, none)
     with np.errstate(all="ignore"):
-        combined = _COMBINE[combine](np.stack([model.score(series, index, recipe) for model in fitted.models]))
+        combined = _COMBINE[combine](np.stack([model.score_at(series, index, recipe) for model in fitted.models]))
     finite = np.isfinite(combined)
     index, combined = index[finite], combined[finite]
     return Scores(index, combined, *fitted.baseline.expect(series.times[index]))
+
+
+def score_seasonal(
+    fitted: FittedSeasonal,
+    series: Series,
+    wanted: NDArray[np.intp],
+    timezone: str,
+    calendar: batch.Weekdays,
+    budget: float,
+    span: timedelta | None,
+) -> Scores:
+    """
+    Score the buckets at the positions ``wanted``; the score says how often a usual month brings one that odd.
+
+    :param budget: false alarms a month that the expected range is drawn for.
+    :param span: how far back the points of one bucket may lie.
+    """
+    if len(wanted) == 0:
+        none = np.empty(0)
+        return Scores(wanted, none, none, none, none)
+    found = batch.judge(fitted.model, series, wanted, timezone, calendar, budget, span)
+    finite = np.isfinite(found.rate)
+    return Scores(
+        wanted[finite],
+        score_of(found.rate[finite]),
+        found.expected[finite],
+        found.lower[finite],
+        found.upper[finite],
+    )
 
 
 def _timed(series: Series) -> Floats:

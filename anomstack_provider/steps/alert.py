@@ -175,9 +175,14 @@ def _settled(spec: BatchSpec, rows: _Scored, window: RunWindow, back: int, fille
     if filled_since is not None:
         oldest = max(oldest, stamp(filled_since))
     lead = int(np.searchsorted(rows.times, oldest))
-    fired = rules.fires(rules.smooth(rows.scores[lead:], spec.alert_smooth_n), spec.alert_threshold)
+    fired = rules.fires(rules.smooth(rows.scores[lead:], spec.alert_smooth_n), rules.threshold(spec))
     known = spec.alert_smooth_n  # the first ones have no complete window of their own
-    return events.quiet_start(fired[known:], first - lead - known, spec.alert_snooze_n) is not None
+    times = rows.times[lead + known :]
+    return events.quiet_start(fired[known:], times, first - lead - known, _silence(spec)) is not None
+
+
+def _silence(spec: BatchSpec) -> events.Silence:
+    return events.Silence(spec.alert_snooze_n, spec.alert_quiet)
 
 
 def _first(spec: BatchSpec, rows: _Scored, window: RunWindow) -> int:
@@ -201,15 +206,15 @@ def _suppressed(spec: BatchSpec, rows: _Scored, window: RunWindow) -> int:
     """Return how many buckets of the window reach the threshold and are kept from alerting by an event."""
     if not rows.suppressed.any():
         return 0
-    fired = rules.fires(rules.smooth(rows.scores, spec.alert_smooth_n), spec.alert_threshold) & rows.suppressed
+    fired = rules.fires(rules.smooth(rows.scores, spec.alert_smooth_n), rules.threshold(spec)) & rows.suppressed
     return int(fired[_opening(spec, rows, window) :].sum())
 
 
 def _alerts(spec: BatchSpec, name: str, rows: _Scored, first: int) -> list[Alert]:
     smoothed = rules.smooth(rows.scores, spec.alert_smooth_n)
-    fired = rules.fires(smoothed, spec.alert_threshold)
-    start = events.quiet_start(fired, first, spec.alert_snooze_n) or 0
-    announced = (start + np.flatnonzero(events.announce(fired[start:], spec.alert_snooze_n))).tolist()
+    fired = rules.fires(smoothed, rules.threshold(spec))
+    start = events.quiet_start(fired, rows.times, first, _silence(spec)) or 0
+    announced = (start + np.flatnonzero(events.announce(fired[start:], rows.times[start:], _silence(spec)))).tolist()
     return [_alert(spec, name, rows, smoothed, i) for i in announced if i >= first]
 
 
@@ -234,7 +239,7 @@ def _alert(spec: BatchSpec, name: str, rows: _Scored, smoothed: Floats, i: int) 
         lower=facts["lower"],
         upper=facts["upper"],
         score=float(smoothed[i]),
-        threshold=spec.alert_threshold,
+        threshold=rules.threshold(spec),
         severity=rules.severity(value, expected, lower, upper),
         tags=tuple(sorted((str(k), str(v)) for k, v in spec.metric_tags.get(name, {}).items())),
         note=rows.notes[i],

@@ -57,7 +57,7 @@ class Charts:
             if position < len(times) and times[position] == time:
                 for key, array in aligned.items():
                     array[position] = np.nan if fact[key] is None else fact[key]
-        fired = rules.fires(rules.smooth(scores.astype(np.float64), spec.alert_smooth_n), spec.alert_threshold)
+        fired = rules.fires(rules.smooth(scores.astype(np.float64), spec.alert_smooth_n), rules.threshold(spec))
         return ChartData(
             times=times,
             values=values.astype(np.float64),

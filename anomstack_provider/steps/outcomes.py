@@ -40,7 +40,7 @@ class StepResult:
 
     def summary(self) -> dict[str, Any]:
         """Return JSON values for an XCom: counts, and twenty names at most that were not evaluated, failed first."""
-        others = [(n, t) for n, t in sorted(self.outcomes.items()) if _kind(t) not in _DONE]
+        others = [(n, t) for n, t in sorted(self.outcomes.items()) if _kind(t).split(" (")[0] not in _DONE]
         named = sorted(others, key=lambda item: not item[1].startswith("failed"))[:_NAMED]
         return {
             "step": self.step,

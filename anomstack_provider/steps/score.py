@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from anomstack_provider.artifacts.errors import ModelRefused, UnsupportedModel
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import features, pipeline
+from anomstack_provider.detection.calendar import Calendar
+from anomstack_provider.detection.seasonal.model import MOST_COLUMNS
 from anomstack_provider.detection.series import EMPTY, Series, Times, split
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import train as train_step
@@ -40,6 +42,9 @@ from anomstack_provider.steps.training import (
     train_batch,
     train_metric,
     training_limits,
+)
+from anomstack_provider.steps.training import (
+    span as training_span,
 )
 
 log = logging.getLogger(__name__)
@@ -105,7 +110,7 @@ def _limits(spec: BatchSpec, window: RunWindow, cut: datetime, back: int, since:
         return {"since": oldest, "until": window.end}
     oldest = min(cut, since or cut) - _span(spec)
     # One more for the bucket that begins before the window and closes inside it.
-    newest = back + features.reach(spec.preprocess_params) + 1
+    newest = back + _reach(spec) + 1
     return {"since": oldest if since else None, "until": window.end, "newest": newest, "cut": cut}
 
 
@@ -118,7 +123,12 @@ def _span(spec: BatchSpec) -> timedelta:
     """
     if spec.preprocess_params.freq is None:
         return timedelta(days=spec.train_metric_timestamp_max_days_ago)
-    return 2 * (features.reach(spec.preprocess_params) + 1) * freq_lengths(spec)[1]
+    return 2 * (_reach(spec) + 1) * freq_lengths(spec)[1]
+
+
+def _reach(spec: BatchSpec) -> int:
+    """Return how many points before a bucket its score may depend on."""
+    return MOST_COLUMNS if spec.recipe == "seasonal" else features.reach(spec.preprocess_params)
 
 
 # Train tick to metric to the positions of its buckets that may be scored with that tick's models.
@@ -263,19 +273,27 @@ class _Run:
                 self._score(name, points, np.array([position]), fitted, start)
 
     def _score(
-        self, name: str, points: Series, positions: NDArray[np.intp], fitted: pipeline.FittedMetric, tick: datetime
+        self, name: str, points: Series, positions: NDArray[np.intp], fitted: pipeline.Fitted, tick: datetime
     ) -> None:
         spec = self.spec
         ends = fitted.grain.ends(points.times[positions], spec.timezone)
         closed = ends <= stamp(self.window.end - spec.completeness_delay)
-        reach = features.reach(spec.preprocess_params)
-        limit = np.timedelta64(_span(spec))
-        near = points.times[positions] - points.times[np.maximum(positions - reach, 0)] <= limit
-        usable = positions[closed & near & (positions >= reach)]
-        scored = pipeline.score(fitted, points, usable, spec.preprocess_params, spec.model_combination_method)
+        if isinstance(fitted, pipeline.FittedSeasonal):
+            usable = positions[closed]
+            calendar = Calendar.for_metric(spec, name)
+            budget = spec.false_alarms_per_month
+            scored = pipeline.score_seasonal(
+                fitted, points, usable, spec.timezone, calendar, budget, training_span(spec)
+            )
+        else:
+            reach = features.reach(spec.preprocess_params)
+            limit = np.timedelta64(_span(spec))
+            near = points.times[positions] - points.times[np.maximum(positions - reach, 0)] <= limit
+            usable = positions[closed & near & (positions >= reach)]
+            scored = pipeline.score(fitted, points, usable, spec.preprocess_params, spec.model_combination_method)
         self.rows.extend(_rows(spec, name, points, scored, str(fitted.grain), tick))
         if len(scored.index):
-            self._say(name, "scored")
+            self._say(name, "scored" + pipeline.rung(fitted))
         elif len(usable):
             self._say(name, "no finite score")
         elif closed.any():

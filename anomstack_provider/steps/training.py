@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import features, grain, pipeline
+from anomstack_provider.detection.calendar import Calendar
+from anomstack_provider.detection.seasonal import batch
 from anomstack_provider.detection.series import Series, split
 from anomstack_provider.steps.ports import MetricRows
 
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 class Trained:
     """Fitted metrics as of one moment, and what became of every metric that had points."""
 
-    models: Mapping[str, pipeline.FittedMetric]
+    models: Mapping[str, pipeline.Fitted]
     outcomes: Mapping[str, str]
 
 
@@ -88,14 +90,18 @@ def training_limits(spec: BatchSpec, first: datetime, last: datetime) -> dict[st
     return {"since": since, "until": last, "newest": newest, "cut": first}
 
 
-def training_points(spec: BatchSpec, series: Series, moment: datetime) -> tuple[Series, grain.Grain]:
+def training_points(
+    spec: BatchSpec, series: Series, moment: datetime, calendar: Calendar
+) -> tuple[Series, grain.Grain]:
     """Return the points of one metric that a model as of ``moment`` is trained on, and the metric's grain by then."""
     stop = series.before(stamp(moment))
     oldest = series.before(stamp(moment - timedelta(days=spec.train_metric_timestamp_max_days_ago)))
     known = series.slice(max(oldest, stop - spec.train_max_n), stop)
     found = metric_grain(spec, known)
-    closed = found.ends(known.times, spec.timezone) <= stamp(moment - spec.completeness_delay)
-    return Series(known.times[closed], known.values[closed]), found
+    kept = found.ends(known.times, spec.timezone) <= stamp(moment - spec.completeness_delay)
+    if not calendar.is_empty:
+        kept &= ~calendar.marks(known.times, spec.timezone).excluded
+    return Series(known.times[kept], known.values[kept]), found
 
 
 def metric_grain(spec: BatchSpec, series: Series) -> grain.Grain:
@@ -113,27 +119,62 @@ def longest_bucket(spec: BatchSpec) -> timedelta:
     return max(nominal * 31 / 30, freq_lengths(spec)[1])
 
 
-def train_metric(spec: BatchSpec, name: str, series: Series, moment: datetime) -> pipeline.FittedMetric | str:
+def span(spec: BatchSpec) -> timedelta | None:
+    """
+    Return how far back the points of one bucket may lie, whatever else a run has read.
+
+    As far as its model's training points; None with ``freq``, where a run reads as far as a model can look.
+    """
+    return None if spec.preprocess_params.freq else timedelta(days=spec.train_metric_timestamp_max_days_ago)
+
+
+def train_metric(spec: BatchSpec, name: str, series: Series, moment: datetime) -> pipeline.Fitted | str:
     """Return the metric's model as of ``moment``, or the outcome in words where there is none."""
-    points, found = training_points(spec, series, moment)
-    if len(points) < spec.train_min_n:
-        return f"learning {len(points)}/{spec.train_min_n}"
-    try:
-        return pipeline.fit(points, found, spec.preprocess_params, spec.model_configs, spec.timezone)
-    except Exception as error:  # one metric never stops its neighbours; the outcome carries the reason
-        log.exception("metric %r: training as of %s failed", name, moment)
-        return f"failed: {type(error).__name__}: {error}"
+    trained = train_batch(spec, {name: series}, moment)
+    return trained.models.get(name) or trained.outcomes[name]
 
 
 def train_batch(spec: BatchSpec, series: Mapping[str, Series], moment: datetime) -> Trained:
     """Train every metric of ``series`` as of ``moment``."""
-    models: dict[str, pipeline.FittedMetric] = {}
+    ready: dict[str, batch.Training] = {}
     outcomes: dict[str, str] = {}
     for name, points in series.items():
-        fitted = train_metric(spec, name, points, moment)
-        if isinstance(fitted, str):
-            outcomes[name] = fitted
+        calendar = Calendar.for_metric(spec, name)
+        known, found = training_points(spec, points, moment, calendar)
+        if len(known) < spec.train_min_n:
+            outcomes[name] = f"learning {len(known)}/{spec.train_min_n}"
+        else:
+            ready[name] = batch.Training(known, found, calendar)
+    models: dict[str, pipeline.Fitted] = {}
+    for name, fitted in _fit(spec, ready):
+        if isinstance(fitted, Exception):
+            log.error("metric %r: training as of %s failed", name, moment, exc_info=fitted)
+            outcomes[name] = f"failed: {type(fitted).__name__}: {fitted}"
         else:
             models[name] = fitted
-            outcomes[name] = "trained"
-    return Trained(models, outcomes)
+            outcomes[name] = "trained" + pipeline.rung(fitted)
+    # In the order of the series, whatever came out together.
+    return Trained({n: models[n] for n in series if n in models}, {n: outcomes[n] for n in series})
+
+
+def _fit(spec: BatchSpec, ready: Mapping[str, batch.Training]) -> Iterator[tuple[str, pipeline.Fitted | Exception]]:
+    """Yield each metric's model or why it has none: one metric never stops its neighbours."""
+    if spec.recipe == "seasonal":
+        try:
+            fitted = dict(batch.fit(ready, spec.timezone, span(spec)))
+        except Exception as error:
+            if len(ready) == 1:
+                yield next(iter(ready)), error
+                return
+            log.warning("training together failed, one by one: %s", error)
+            for name, one in ready.items():
+                yield from _fit(spec, {name: one})
+            return
+        for name, model in fitted.items():
+            yield name, pipeline.FittedSeasonal(ready[name].grain, model)
+        return
+    for name, one in ready.items():
+        try:
+            yield name, pipeline.fit(one.series, one.grain, spec.preprocess_params, spec.model_configs, spec.timezone)
+        except Exception as error:
+            yield name, error

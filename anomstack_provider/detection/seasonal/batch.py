@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Protocol, TypeAlias
 
@@ -19,6 +19,7 @@ from anomstack_provider.detection.series import Series, Times
 
 # So many series are worked on at once: enough to spread NumPy's overhead, few enough to bound the memory of a batch.
 _AT_ONCE = 128
+_JUDGED = [part.name for part in fields(model.Judgement)]
 
 
 class Weekdays(Protocol):
@@ -103,7 +104,15 @@ def judge(
         slots = _slots(fitted.grid, grid_columns, series.times, timezone, calendar)
     found = model.judge(fitted, values, slots, budget)
     out = columns[wanted] - first
-    return model.Judgement(found.rate[out], found.expected[out], found.lower[out], found.upper[out])
+    judged = model.Judgement(found.rate[out], found.expected[out], found.lower[out], found.upper[out])
+    # Of two readings of one bucket the later stands; the earlier is judged as it stood before that one came.
+    replaced = (wanted < wanted[-1]) & (columns[np.minimum(wanted + 1, wanted[-1])] == columns[wanted])
+    if replaced.any():
+        begin = np.searchsorted(columns, columns[wanted[replaced]] - fitted.reach)
+        alone = _one_by_one(fitted, series, wanted[replaced], begin, timezone, calendar, budget)
+        for name in _JUDGED:
+            getattr(judged, name)[replaced] = getattr(alone, name)
+    return judged
 
 
 def _one_by_one(
@@ -119,9 +128,7 @@ def _one_by_one(
         judge(fitted, series.slice(b, w + 1), np.array([w - b]), timezone, calendar, budget, None)
         for b, w in zip(begin.tolist(), wanted.tolist(), strict=True)
     ]
-    return model.Judgement(
-        *(np.concatenate([getattr(one, name) for one in found]) for name in ("rate", "expected", "lower", "upper"))
-    )
+    return model.Judgement(*(np.concatenate([getattr(one, name) for one in found]) for name in _JUDGED))
 
 
 def _slots(grid: Grid, columns: NDArray[np.int64], times: Times, timezone: str, calendar: Weekdays) -> Slots:

@@ -1,11 +1,12 @@
 """
 Fit and score the seasonal recipe.
 
-What is expected of a bucket is the season of its calendar slot on a level that follows slowly. Three questions are
-asked of it: is its deviation unlike those before, is its change since the last bucket, has the value stopped moving?
-Each answer is a surprise, minus the log of a probability estimated out of sample: the season of a stretch of time is
-that of the rest of the training window, and so are its neighbours. The largest surprise is what the bucket says, and
-how often that happens in a usual month is its rate of false alarms, which the score is another name for.
+What is expected of a bucket is the season of its calendar slot on a level that follows slowly. Four questions are asked
+of it: is its deviation unlike those before, is its change since the last bucket, is the mean deviation of the newest
+four, has the value stopped moving? Each answer is a surprise, minus the log of a probability estimated out of sample:
+the season of a stretch of time is that of the rest of the training window, and so are its neighbours. The largest
+surprise is what the bucket says, and how often that happens in a usual month is its rate of false alarms, which the
+score is another name for.
 
 A young metric has too little to ask all this: with fewer than 50 points a bucket is judged by median and deviation
 alone, with fewer than 100 by its season too.
@@ -34,12 +35,14 @@ _BLOCKS = 8
 _BLOCK, _BLOCK_OF_DAYS = 32, 8
 _FOLDS = 5
 # The tail of a member begins here; that of the peaks, which are large already, at their median.
-_BEYOND, _PEAKS_BEYOND = 0.9, 0.5
+_BEYOND, _PEAKS_BEYOND = 0.93, 0.5
 # Distances grow faster in a tail than deviations; this power of them has a tail that is nearly exponential.
 _POWER = 0.75
 _LEAST_PEAKS = 60
+# So many of the newest buckets make the mean of the third question.
+_SUSTAINED = 4
 # No model looks further back than this.
-MOST_COLUMNS = _BLOCK * _BLOCKS + 2
+MOST_COLUMNS = _BLOCK * _BLOCKS + _SUSTAINED + 1
 # So many of the largest peaks of a month may have been anomalies; what came more often is usual.
 _ANOMALIES_PER_MONTH = 0.3
 # Repeats come in runs: so many exceedances of their tail tell as much as one.
@@ -48,12 +51,15 @@ _RUN_CLUSTER = 4.0
 # training window are about twice as frequent as those that follow (measured on twelve families of metrics).
 _CROSS_FITTED_TWICE = 2.0
 
+# Values in their unit are not taken to be larger, so that their squares can be summed; nor is a range wider than this.
+_LARGEST_RATIO, _LARGEST = 1e150, float(np.finfo(np.float64).max)
+
 
 @dataclass(frozen=True)
 class Member:
-    """One question: what was seen before, and how seldom an answer is that large."""
+    """One question: what was seen before, sorted, and how seldom an answer is that large."""
 
-    references: Floats
+    references: NDArray[np.float32]
     unit: float
     tail: Tail
 
@@ -74,6 +80,7 @@ class Full:
 
     deviation: Member
     change: Member
+    sustained: Member
     repeat: Tail
     peaks: Floats
     months: float
@@ -119,7 +126,7 @@ class Fitted:
     @property
     def reach(self) -> int:
         """How many columns before a bucket its score depends on."""
-        return self.block * self.blocks + 1
+        return self.block * self.blocks + _SUSTAINED
 
 
 def blocks_for(grid: Grid, span: int) -> tuple[int, int]:
@@ -149,7 +156,7 @@ def fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
 def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
     counts = np.isfinite(values).sum(axis=1)
     unit = _power_of_two(values)
-    x = values / unit[:, None]
+    x = _in_units(values, unit[:, None])
     lowest = np.nanmin(x, axis=1)
     block, blocks = blocks_for(grid, span)
     fitter = Fitter(slots if counts.max() >= _SEASONAL_FROM else Slots((), ()))
@@ -213,7 +220,7 @@ def _full(
     least = 1e-3 * np.maximum(arrays.median(np.abs(x)), 1e-12)
     surprises = []
     members = []
-    for statistic in (deviation, _changes(deviation, memory)):
+    for statistic in (deviation, _changes(deviation, memory), _sustained(deviation)):
         distances = novelty.cross_fitted(statistic, folds)
         unit = arrays.quantile(distances, _BEYOND)
         smallest = np.nanmin(np.where(distances > 0, distances, np.inf), axis=1)
@@ -226,7 +233,7 @@ def _full(
     runs = _runs(values, *blocks) * still[:, None]
     repeat = tails.fit(runs, _BEYOND, 1.0, _RUN_CLUSTER)
     surprises.append(repeat.surprise_of(runs))
-    together = np.fmax(np.fmax(surprises[0], surprises[1]), surprises[2])
+    together = np.fmax.reduce(surprises)
     number = x.shape[1] // size
     peaks = np.fmax.reduce(together[:, x.shape[1] - number * size :].reshape(len(x), number, size), axis=2)
     peak_tail = tails.fit(peaks, _PEAKS_BEYOND, 1e-3)
@@ -235,13 +242,14 @@ def _full(
     ordered, known_peaks = arrays.sort_last(peaks)
     out = {}
     for i, row in enumerate(rows.tolist()):
-        deviation_member, change_member = (
-            Member(references[i, : known[i]].copy(), float(unit[i]), tail.row(i))
+        deviation_member, change_member, sustained_member = (
+            Member(references[i, : known[i]].astype(np.float32), float(unit[i]), tail.row(i))
             for references, known, unit, tail in members
         )
         out[row] = Full(
             deviation=deviation_member,
             change=change_member,
+            sustained=sustained_member,
             repeat=repeat.row(i),
             peaks=ordered[i, : known_peaks[i]].copy(),
             months=float(known_peaks[i] * size * grid.microseconds / _MONTH),
@@ -279,12 +287,14 @@ def judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judgem
 
 
 def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judgement:
-    x = (values / fitted.unit)[None]
+    x = _in_units(values, fitted.unit)[None]
     tables: Tables = tuple(table[None] for table in fitted.tables)
     seasonal = season(tables, slots, x.shape) if tables else np.zeros(x.shape)
     full = fitted.full
     if full:
-        level = _level(x - seasonal, fitted.block, fitted.blocks)
+        # The first ``reach`` columns are there for what follows them: of these, their newest mean needs a level.
+        newest = x.shape[1] - fitted.reach + _SUSTAINED
+        level = _level(x - seasonal, fitted.block, fitted.blocks, newest)
         level = np.where(np.isfinite(level), level, fitted.level)
     else:
         level = np.full(x.shape, fitted.level)
@@ -295,9 +305,13 @@ def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judge
     if full:
         changes = _changes(deviation, np.array([fitted.memory]))
         runs = _runs(values[None], fitted.block, fitted.blocks) * fitted.still
-        surprise = np.fmax(
-            np.fmax(full.deviation.surprise_of(deviation[0]), full.change.surprise_of(changes[0])),
-            full.repeat.surprise_of(runs[0]),
+        surprise = np.fmax.reduce(
+            [
+                full.deviation.surprise_of(deviation[0]),
+                full.change.surprise_of(changes[0]),
+                full.sustained.surprise_of(_sustained(deviation)[0]),
+                full.repeat.surprise_of(runs[0]),
+            ]
         )
         rate = _rate(full, surprise)
         wanted = buckets - np.log(budget)
@@ -305,13 +319,17 @@ def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judge
     else:
         # Student's t of the distance from the median; a tail as heavy as few points call for.
         freedom = float(np.clip(fitted.points - 1, 1, 8))
-        rate = buckets - (freedom + 1) / 2 * np.log1p((deviation[0] / fitted.spread) ** 2 / freedom)
+        # log(1 + t^2 / freedom), by logarithms, for t may be beyond the largest number.
+        log_t = np.log(np.abs(deviation[0])) - np.log(fitted.spread)
+        rate = buckets - (freedom + 1) / 2 * np.logaddexp(0.0, 2 * log_t - np.log(freedom))
         reach = 2 * (buckets - np.log(budget)) / (freedom + 1)
         above = below = fitted.spread * float(np.sqrt(freedom * np.expm1(max(reach, 0.0))))
     known = np.isfinite(x[0])
-    lower = np.maximum((expected - np.maximum(below, 0.0) * factor)[0], fitted.floor)
-    upper = (expected + np.maximum(above, 0.0) * factor)[0]
-    return Judgement(np.where(known, rate, np.nan), expected[0] * fitted.unit, lower * fitted.unit, upper * fitted.unit)
+    lower, middle, upper = (
+        np.clip(np.maximum(value[0], fitted.floor) * fitted.unit, -_LARGEST, _LARGEST)
+        for value in (expected - np.maximum(below, 0.0) * factor, expected, expected + np.maximum(above, 0.0) * factor)
+    )
+    return Judgement(np.where(known, rate, np.nan), middle, lower, upper)
 
 
 def _rate(full: Full, surprise: Floats) -> Floats:
@@ -351,16 +369,24 @@ def _cross_fitted(
     return level, outside, rest - level
 
 
-def _level(x: Floats, block: int, blocks: int) -> Floats:
-    """Return the median of the means of the ``blocks`` blocks that end at each bucket, NaN without any."""
+def _level(x: Floats, block: int, blocks: int, newest: int | None = None) -> Floats:
+    """
+    Return the median of the means of the ``blocks`` blocks that end at each bucket, NaN without any.
+
+    :param newest: only so many of the newest buckets are asked for; the others are NaN.
+    """
     means = arrays.trailing_mean(x, block, max(block / 4, 1))
-    return arrays.median(np.stack([arrays.shifted(means, block * i) for i in range(blocks)], axis=-1))
+    first = 0 if newest is None else max(x.shape[1] - newest, 0)
+    parts = [arrays.shifted(means, block * i)[:, first:] for i in range(blocks)]
+    level = np.full(x.shape, np.nan)
+    level[:, first:] = arrays.median(np.stack(parts, axis=-1))
+    return level
 
 
 def _centred_level(x: Floats, block: int, blocks: int) -> Floats:
     level = _level(x, block, blocks)
     ahead = np.minimum(np.arange(x.shape[1]) + block * blocks // 2, x.shape[1] - 1)
-    centred = level[:, ahead]
+    centred = np.take(level, ahead, axis=1)
     return np.where(np.isfinite(centred), centred, arrays.median(x)[:, None])
 
 
@@ -412,6 +438,11 @@ def _changes(deviation: Floats, memory: Floats) -> Floats:
     return np.where(np.isfinite(change), change, deviation)
 
 
+def _sustained(deviation: Floats) -> Floats:
+    """Return the mean deviation of each bucket and the three before it."""
+    return arrays.trailing_mean(deviation, _SUSTAINED, _SUSTAINED / 2)
+
+
 def _repeats(values: Floats, gap: int) -> NDArray[np.bool_]:
     """Return which buckets have the value of the one before, or of the last one up to ``gap`` columns before."""
     known = np.isfinite(values)
@@ -449,9 +480,15 @@ def _spread(deviation: Floats, x: Floats, counts: NDArray[np.intp]) -> Floats:
 
 def _power_of_two(values: Floats) -> Floats:
     """Return a power of two near the usual size of each row: dividing by it costs no precision."""
-    size = arrays.median(np.abs(values))
+    # Halved, for the sum of the two in the middle may be beyond the largest number.
+    size = 2 * arrays.median(np.abs(values) / 2)
     size = np.where(size > 0, size, np.nanmax(np.abs(values), axis=1))
     return np.where(size > 0, 2.0 ** np.floor(np.log2(np.where(size > 0, size, 1.0))), 1.0)
+
+
+def _in_units(values: Floats, unit: Floats | float) -> Floats:
+    """Return the values in their unit; one that is beyond all measure as the largest that can be reckoned with."""
+    return np.clip(values / unit, -_LARGEST_RATIO, _LARGEST_RATIO)
 
 
 def _folds(columns: int) -> NDArray[np.int64]:

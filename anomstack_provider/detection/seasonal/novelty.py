@@ -7,6 +7,8 @@ distance from the middle it also tells values between two usual ones, and does n
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,8 +42,9 @@ def cross_fitted(x: Floats, folds: NDArray[np.int64]) -> Floats:
     return np.where(np.isfinite(out), out, np.nan)
 
 
-def distance(references: Floats, x: Floats) -> Floats:
+def distance(references: NDArray[np.floating[Any]], x: Floats) -> Floats:
     """Return the distance of each ``x`` to its third nearest among sorted references, shape (n,); NaN for none."""
+    references = references.astype(np.float64)
     below = np.searchsorted(references, x)
     found = _third(references[None], x[None], below[None])[0]
     return np.where(np.isfinite(found), found, np.nan)

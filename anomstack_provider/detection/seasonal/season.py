@@ -35,7 +35,7 @@ class Fitter:
         for key, members in zip(self.slots.keys, self._members, strict=True):
             table = _shrunk(x, key, members, self.slots.per_visit)
             tables.append(table)
-            x = x - table[:, key]
+            x = x - np.take(table, key, axis=1)
         return tuple(tables)
 
 
@@ -43,7 +43,7 @@ def season(tables: Tables, slots: Slots, shape: tuple[int, int]) -> Floats:
     """Return the season of buckets with these slots, shape (m, n)."""
     total = np.zeros(shape)
     for table, key in zip(tables, slots.keys, strict=True):
-        total = total + table[:, key]
+        total = total + np.take(table, key, axis=1)
     return total
 
 
@@ -59,11 +59,12 @@ def _members(key: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 def _shrunk(x: Floats, key: NDArray[np.int64], members: NDArray[np.int64], per_visit: int) -> Floats:
     padded = np.concatenate([x, np.full((len(x), 1), np.nan)], axis=1)
-    ordered, count = sort_last(padded[:, members])
+    # As np.take lays it out, row by row: sums run in the same order whatever the number of rows.
+    ordered, count = sort_last(np.take(padded, members, axis=1))
     visits = count / per_visit
     counted = np.where(visits >= _LEAST, visits, 0.0)
     table = np.where(counted > 0, middle(ordered, count), 0.0)
-    noise = (MAD_TO_SIGMA * median(np.abs(x - table[:, key]))) ** 2 * _MEDIAN_VARIANCE
+    noise = (MAD_TO_SIGMA * median(np.abs(x - np.take(table, key, axis=1)))) ** 2 * _MEDIAN_VARIANCE
     noise = np.where(np.isfinite(noise), noise, 0.0)[:, None]
     weight = np.maximum(counted.sum(axis=1, keepdims=True), 1.0)
     slots = (counted > 0).sum(axis=1, keepdims=True)
