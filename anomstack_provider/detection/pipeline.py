@@ -76,15 +76,25 @@ class FittedModel:
         scaled: Floats = np.clip((raw - self.low) / (span if span > 0 else 1.0), 0.0, 1.0)
         return scaled
 
-    def score_at(self, series: Series, index: NDArray[np.intp], recipe: features.Recipe) -> Floats:
-        """Return the scores of the buckets at ``index``, at least one, each with what it needs before it."""
+    def score_at(
+        self, series: Series, index: NDArray[np.intp], begin: NDArray[np.intp], recipe: features.Recipe
+    ) -> Floats:
+        """Return the scores of the buckets at ``index``, at least one, each seeing no point before its ``begin``."""
         # No more is looked at than these buckets and what they reach: the cost is that of what is asked.
-        if self.name in detectors.SERIES:
-            first = max(int(index.min()) - self.detector.reach, 0)
-            return self.score(_timed(series.slice(first, int(index.max()) + 1)))[index - first]
-        first = int(index.min()) - features.reach(recipe)
-        rows = features.lag_matrix(series.values[first : int(index.max()) + 1], recipe)
-        return self.score(rows[index - index.min()])
+        if self.name not in detectors.SERIES:
+            first = int(index.min()) - features.reach(recipe)
+            rows = features.lag_matrix(series.values[first : int(index.max()) + 1], recipe)
+            return self.score(rows[index - index.min()])
+        reach = self.detector.reach
+        out = np.empty(len(index))
+        # What it may see ends within its reach: such a bucket is scored by itself.
+        short = begin > np.maximum(index - reach, 0)
+        for i in np.flatnonzero(short).tolist():
+            out[i] = self.score(_timed(series.slice(int(begin[i]), int(index[i]) + 1)))[-1]
+        if len(rest := index[~short]):
+            first = max(int(rest.min()) - reach, 0)
+            out[~short] = self.score(_timed(series.slice(first, int(rest.max()) + 1)))[rest - first]
+        return out
 
 
 @dataclass(frozen=True)
@@ -192,19 +202,30 @@ def fit(
 
 
 def score(
-    fitted: FittedMetric, series: Series, wanted: NDArray[np.intp], recipe: features.Recipe, combine: str
+    fitted: FittedMetric,
+    series: Series,
+    wanted: NDArray[np.intp],
+    recipe: features.Recipe,
+    combine: str,
+    span: timedelta | None = None,
 ) -> Scores:
     """
     Score the buckets at the positions ``wanted``; those without enough earlier points are left out.
 
     :param combine: how the models' scores become one: ``mean``, ``min`` or ``max``.
+    :param span: points of a bucket that are older than this are not looked at; None: there is no such limit.
     """
-    index = wanted[wanted >= max(model.needs(recipe) for model in fitted.models)]
+    oldest = None if span is None else series.times[wanted] - np.timedelta64(span)
+    begin = np.zeros(len(wanted), np.intp) if oldest is None else np.searchsorted(series.times, oldest)
+    enough = wanted - begin >= max(model.needs(recipe) for model in fitted.models)
+    index, begin = wanted[enough], begin[enough]
     if len(index) == 0:
         none = np.empty(0)
         return Scores(index, none, none, none, none)
     with np.errstate(all="ignore"):
-        combined = _COMBINE[combine](np.stack([model.score_at(series, index, recipe) for model in fitted.models]))
+        combined = _COMBINE[combine](
+            np.stack([model.score_at(series, index, begin, recipe) for model in fitted.models])
+        )
     finite = np.isfinite(combined)
     index, combined = index[finite], combined[finite]
     return Scores(index, combined, *fitted.baseline.expect(series.times[index]))

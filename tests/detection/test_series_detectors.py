@@ -4,6 +4,7 @@ import inspect
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -445,6 +446,26 @@ def test_a_bucket_with_little_before_it_is_scored_from_what_there_is() -> None:
     assert pipeline.score(fit(values, window), series(values), np.arange(9), RECIPE, "mean").index[0] == 2
     mixed = pipeline.score(fit(values, (Model("PCA"), *window)), series(values), np.arange(20), RECIPE, "mean")
     assert mixed.index[0] == 8
+
+
+def test_no_bucket_sees_points_older_than_the_span() -> None:
+    values = daily_wave(1000)
+    fitted = fit(values[:900])
+    points, span = series(values), timedelta(hours=100)
+    points = Series(np.delete(points.times, slice(960, 970)), np.delete(points.values, slice(960, 970)))
+    wanted = np.arange(900, 990)
+    scored = pipeline.score(fitted, points, wanted, RECIPE, "mean", span)
+    cut = points.slice(780, 990)
+    later = pipeline.score(fitted, cut, wanted - 780, RECIPE, "mean", span)
+    assert np.array_equal(scored.score, later.score)
+    for i, score in zip(wanted, scored.score, strict=True):
+        first = points.before(points.times[i] - np.timedelta64(span))
+        seen = pipeline.score(fitted, points.slice(first, i + 1), np.array([i - first]), RECIPE, "mean")
+        assert seen.score[0] == score
+    assert not np.array_equal(scored.score, pipeline.score(fitted, points, wanted, RECIPE, "mean").score)
+    # After the gap of ten hours, ten hours hold ten points again only when as many have come.
+    tight = pipeline.score(fitted, points, wanted, RECIPE, "mean", timedelta(hours=10))
+    assert np.array_equal(np.setdiff1d(wanted, tight.index), np.arange(960, 970))
 
 
 def test_reach_is_the_most_of_all_models() -> None:
