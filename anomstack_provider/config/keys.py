@@ -193,7 +193,10 @@ class ModelConfig(BaseModel):
 
     model_name: str = Field(
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
-        description="Class of PyOD, such as PCA or KNN.",
+        description=(
+            "Class of PyOD, such as PCA or KNN, or one of FlatLine, SeasonalResidual, SlotNeighbours, SlowDrift, "
+            "WindowNeighbours."
+        ),
     )
     model_tag: Name = Field(default="", description="Name of this detector within the batch; unset is its model_name.")
     model_params: Parameters = Field(default_factory=dict, description="Arguments of the class.")

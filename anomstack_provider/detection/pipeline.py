@@ -132,6 +132,7 @@ class Scores:
 
     :param index: positions of the buckets in the series, shape (n,).
     :param score: in [0, 1], shape (n,); expected, lower and upper in the metric's unit.
+    :param tried: how many buckets had enough earlier points; some may have no finite score.
     """
 
     index: NDArray[np.intp]
@@ -139,6 +140,7 @@ class Scores:
     expected: Floats
     lower: Floats
     upper: Floats
+    tried: int
 
 
 def reach(recipe: features.Recipe, configs: Sequence[ModelConfig], grain: Grain | None = None) -> int:
@@ -221,14 +223,14 @@ def score(
     index, begin = wanted[enough], begin[enough]
     if len(index) == 0:
         none = np.empty(0)
-        return Scores(index, none, none, none, none)
+        return Scores(index, none, none, none, none, 0)
     with np.errstate(all="ignore"):
         combined = _COMBINE[combine](
             np.stack([model.score_at(series, index, begin, recipe) for model in fitted.models])
         )
-    finite = np.isfinite(combined)
+    tried, finite = len(index), np.isfinite(combined)
     index, combined = index[finite], combined[finite]
-    return Scores(index, combined, *fitted.baseline.expect(series.times[index]))
+    return Scores(index, combined, *fitted.baseline.expect(series.times[index]), tried)
 
 
 def score_seasonal(
@@ -248,7 +250,7 @@ def score_seasonal(
     """
     if len(wanted) == 0:
         none = np.empty(0)
-        return Scores(wanted, none, none, none, none)
+        return Scores(wanted, none, none, none, none, 0)
     found = batch.judge(fitted.model, series, wanted, timezone, calendar, budget, span)
     finite = np.isfinite(found.rate)
     return Scores(
@@ -257,6 +259,7 @@ def score_seasonal(
         found.expected[finite],
         found.lower[finite],
         found.upper[finite],
+        len(wanted),
     )
 
 

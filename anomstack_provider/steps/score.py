@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from anomstack_provider.artifacts.errors import ModelRefused, UnsupportedModel
 from anomstack_provider.config.spec import BatchSpec
-from anomstack_provider.detection import features, pipeline
+from anomstack_provider.detection import grain, pipeline
 from anomstack_provider.detection.calendar import Calendar
 from anomstack_provider.detection.seasonal.model import MOST_COLUMNS
 from anomstack_provider.detection.series import EMPTY, Series, Times, split
@@ -128,7 +128,10 @@ def _span(spec: BatchSpec) -> timedelta:
 
 def _reach(spec: BatchSpec) -> int:
     """Return how many points before a bucket its score may depend on."""
-    return MOST_COLUMNS if spec.recipe == "seasonal" else features.reach(spec.preprocess_params)
+    if spec.recipe == "seasonal":
+        return MOST_COLUMNS
+    known = grain.parse(spec.grain) if spec.grain else None
+    return pipeline.reach(spec.preprocess_params, spec.model_configs, known)
 
 
 # Train tick to metric to the positions of its buckets that may be scored with that tick's models.
@@ -279,29 +282,25 @@ class _Run:
         ends = fitted.grain.ends(points.times[positions], spec.timezone)
         closed = ends <= stamp(self.window.end - spec.completeness_delay)
         if isinstance(fitted, pipeline.FittedSeasonal):
-            usable = positions[closed]
             calendar = Calendar.for_metric(spec, name)
             budget = spec.false_alarms_per_month
             scored = pipeline.score_seasonal(
-                fitted, points, usable, spec.timezone, calendar, budget, training_span(spec)
+                fitted, points, positions[closed], spec.timezone, calendar, budget, training_span(spec)
             )
         else:
-            reach = features.reach(spec.preprocess_params)
-            limit = np.timedelta64(_span(spec))
-            near = points.times[positions] - points.times[np.maximum(positions - reach, 0)] <= limit
-            usable = positions[closed & near & (positions >= reach)]
-            scored = pipeline.score(fitted, points, usable, spec.preprocess_params, spec.model_combination_method)
+            recipe, combine = spec.preprocess_params, spec.model_combination_method
+            scored = pipeline.score(fitted, points, positions[closed], recipe, combine, _span(spec))
         self.rows.extend(_rows(spec, name, points, scored, str(fitted.grain), tick))
         if len(scored.index):
             self._say(name, "scored" + pipeline.rung(fitted))
-        elif len(usable):
+        elif scored.tried:
             self._say(name, "no finite score")
         elif closed.any():
             self._say(name, "too few recent points")
 
 
 def _rows(
-    spec: BatchSpec, name: str, points: Series, scored: pipeline.Scores, grain: str, tick: datetime
+    spec: BatchSpec, name: str, points: Series, scored: pipeline.Scores, length: str, tick: datetime
 ) -> list[tuple[Any, ...]]:
     """Return score rows; the metadata tell the value, what was expected, the grain and the model's tick."""
     times: Times = points.times[scored.index]
@@ -314,7 +313,7 @@ def _rows(
             "expected": float(scored.expected[i]),
             "lower": _finite(scored.lower[i]),
             "upper": _finite(scored.upper[i]),
-            "grain": grain,
+            "grain": length,
             "model": tick.isoformat(),
         }
         rows.append((name, "score", time, float(values[i]), json.dumps(metadata)))

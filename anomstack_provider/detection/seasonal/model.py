@@ -136,12 +136,13 @@ def blocks_for(grid: Grid, span: int) -> tuple[int, int]:
     """
     Return length and number of the blocks that a level is made of, all within ``span`` columns.
 
-    Below a day 8 blocks of 32 buckets, else 8 of 8; fewer and shorter ones where no more is kept.
+    Below a day 8 blocks of 32 buckets, else 8 of 8; fewer and shorter ones where no more is kept, never less than one.
     """
     block = _BLOCK if grid.microseconds < _DAY else _BLOCK_OF_DAYS
-    while block > 1 and block > span - 1:
+    columns = span - _SUSTAINED
+    while block > 1 and block > columns:
         block //= 2
-    return block, int(np.clip((span - 1) // block, 1, _BLOCKS))
+    return block, int(np.clip(columns // block, 1, _BLOCKS))
 
 
 def fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:

@@ -1,0 +1,82 @@
+"""The budget of false alarms and the calendar, from the config to the alerts, through the steps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps.overlay import MemoryRows
+from anomstack_provider.steps.preview import Preview, preview
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def previewed(values: np.ndarray, step: str, days: tuple[int, int], **keys: object) -> Preview:
+    times = pd.date_range("2024-01-01", periods=len(values), freq=step).astype("datetime64[us]")
+    frame = pd.DataFrame({"metric_name": "m", "metric_type": "metric", "metric_timestamp": times})
+    rows = MemoryRows()
+    rows.replace(frame.assign(metric_value=values, metadata=None))
+    spec = BatchSpec.model_validate({"metric_batch": "b", "ingest_sql": "-", "schedule": "@daily", **keys})
+    return preview(spec, RunWindow(START + timedelta(days=days[0]), START + timedelta(days=days[1])), rows)
+
+
+def hourly(days: int) -> np.ndarray:
+    hours = np.arange(24 * days)
+    return 200 + 60 * np.sin(hours * np.pi / 12) + np.random.default_rng(3).normal(0, 5, len(hours))
+
+
+def test_a_spike_and_a_stuck_value_are_one_alert_each() -> None:
+    values = hourly(70)
+    values[24 * 62 + 5] += 80
+    values[24 * 66 : 24 * 66 + 20] = values[24 * 66 - 1]
+    found = previewed(values, "1h", (60, 70))
+    assert [(a.bucket.day, a.direction) for a in found.alerts] == [(3, "up"), (7, "up")]
+    spike = found.alerts[0]
+    assert spike.bucket == START + timedelta(days=62, hours=5)
+    assert spike.lower < spike.expected < spike.upper < spike.value
+    assert abs(spike.expected - (values[24 * 62 + 5] - 80)) < 20
+    assert spike.threshold == 0.5
+
+
+def test_a_smaller_budget_asks_for_more() -> None:
+    values = hourly(90)
+    found = [len(previewed(values, "1h", (60, 90), false_alarms_per_month=b).alerts) for b in (0.01, 1, 30)]
+    assert found == sorted(found)
+    assert found[0] == 0
+    assert found[2] >= 5
+
+
+def test_a_threshold_of_ones_own_comes_before_the_budget() -> None:
+    values = hourly(70)
+    values[24 * 62 + 5] += 80
+    assert len(previewed(values, "1h", (60, 70), alert_threshold=0.999).alerts) == 0
+
+
+def test_a_holiday_that_is_taken_for_a_sunday_is_no_anomaly() -> None:
+    rng = np.random.default_rng(5)
+    values = np.where(np.arange(200) % 7 == 6, 100.0, 300.0) + rng.normal(0, 6, 200)
+    easter_monday = 91  # 1 April 2024
+    values[easter_monday] = 101.0
+    plain = previewed(values, "1D", (85, 100))
+    assert [a.bucket.date().isoformat() for a in plain.alerts][:1] == ["2024-04-01"]
+    known = previewed(values, "1D", (85, 100), holidays="DE")
+    assert known.alerts == ()
+    scored = known.scores.set_index("metric_timestamp")["score"]
+    assert scored[pd.Timestamp("2024-04-01")] < 0.5
+
+
+@pytest.mark.parametrize("action", ["exclude_from_training", "annotate"])
+def test_what_training_leaves_out_does_not_widen_the_range(action: str) -> None:
+    rng = np.random.default_rng(5)
+    values = 300 + rng.normal(0, 6, 120)
+    values[60:90] += rng.normal(0, 200, 30)
+    event = {"name": "outage", "start": "2024-03-01", "end": "2024-03-30", "action": action}
+    found = previewed(values, "1D", (100, 110), events=[event])
+    last = found.rows.read(["score"], since=None, until=START + timedelta(days=110))["metadata"].iloc[-1]
+    width = pd.io.json.ujson_loads(last)["upper"] - pd.io.json.ujson_loads(last)["lower"]
+    assert (width < 100) == (action == "exclude_from_training")
