@@ -65,7 +65,9 @@ class Member:
 
     def surprise_of(self, x: Floats) -> Floats:
         """Return the surprise of deviations, shape (n,)."""
-        return self.tail.surprise_of(_bent(novelty.distance(self.references, x), self.unit))
+        # References are kept in single precision: what is no farther than they were rounded is at no distance.
+        rounded = np.abs(x) * np.finfo(np.float32).eps
+        return self.tail.surprise_of(_bent(np.maximum(novelty.distance(self.references, x) - rounded, 0.0), self.unit))
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,10 @@ def blocks_for(grid: Grid, span: int) -> tuple[int, int]:
     Below a day 8 blocks of 32 buckets, else 8 of 8; fewer and shorter ones where no more is kept.
     """
     block = _BLOCK if grid.microseconds < _DAY else _BLOCK_OF_DAYS
-    while block > 1 and block > span - 1:
+    room = span - _SUSTAINED
+    while block > 1 and block > room:
         block //= 2
-    return block, int(np.clip((span - 1) // block, 1, _BLOCKS))
+    return block, int(np.clip(room // block, 1, _BLOCKS))
 
 
 def fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
@@ -218,13 +221,15 @@ def _full(
     """Return what the full rung has more, by row."""
     folds = _folds(x.shape[1])
     least = 1e-3 * np.maximum(arrays.median(np.abs(x)), 1e-12)
+    rounding = 1e-9 * least
     surprises = []
     members = []
     for statistic in (deviation, _changes(deviation, memory), _sustained(deviation)):
         distances = novelty.cross_fitted(statistic, folds)
         unit = arrays.quantile(distances, _BEYOND)
-        smallest = np.nanmin(np.where(distances > 0, distances, np.inf), axis=1)
-        unit = np.where(unit > 0, unit, np.where(np.isfinite(smallest), smallest, least))
+        # Values that differ by no more than their arithmetic's rounding are the same.
+        smallest = np.nanmin(np.where(distances > rounding[:, None], distances, np.inf), axis=1)
+        unit = np.where(unit > rounding, unit, np.where(np.isfinite(smallest), smallest, least))
         bent = _bent(distances, unit[:, None])
         tail = tails.fit(bent, _BEYOND, 0.01 * arrays.median(bent))
         surprises.append(tail.surprise_of(bent))
