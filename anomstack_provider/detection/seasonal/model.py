@@ -491,7 +491,7 @@ def _power_of_two(values: Floats) -> Floats:
     # Halved, for the sum of the two in the middle may be beyond the largest number.
     size = 2 * arrays.median(np.abs(values) / 2)
     size = np.where(size > 0, size, np.nanmax(np.abs(values), axis=1))
-    return np.where(size > 0, 2.0 ** np.floor(np.log2(np.where(size > 0, size, 1.0))), 1.0)
+    return np.where(size > 0, np.ldexp(1.0, np.frexp(size)[1] - 1), 1.0)
 
 
 def _in_units(values: Floats, unit: Floats | float) -> Floats:

@@ -51,10 +51,7 @@ RUNGS = {"a seasonal rung": SEASONAL, "a median rung": MEDIAN}
 @pytest.fixture(scope="module")
 def models() -> dict[str, Fitted]:
     """Models of the older two thirds of each case."""
-    return {
-        name: fit(one.slice(0, len(one) * 2 // 3), grain)
-        for name, (one, grain) in CASES.items()
-    }
+    return {name: fit(one.slice(0, len(one) * 2 // 3), grain) for name, (one, grain) in CASES.items()}
 
 
 @pytest.mark.parametrize("name", CASES)

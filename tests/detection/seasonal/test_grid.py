@@ -78,9 +78,7 @@ def test_a_day_of_23_or_25_hours_has_so_many_columns_and_its_own_hours(change: s
 @pytest.mark.parametrize("timezone", [BERLIN, NEW_YORK, "Europe/Kyiv"])
 @pytest.mark.parametrize("aligned", ["UTC", "local"])
 @pytest.mark.parametrize("hours", [3, 4, 6, 8, 12])
-def test_buckets_of_some_hours_keep_their_slots_when_the_clocks_change(
-    hours: int, aligned: str, timezone: str
-) -> None:
+def test_buckets_of_some_hours_keep_their_slots_when_the_clocks_change(hours: int, aligned: str, timezone: str) -> None:
     zone = timezone if aligned == "local" else "UTC"
     index = pd.date_range("2024-01-01", "2024-12-31", freq="1h", tz=zone)
     index = index[(index.hour % hours == 0) & ~index.tz_localize(None).duplicated()]
@@ -92,6 +90,11 @@ def test_buckets_of_some_hours_keep_their_slots_when_the_clocks_change(
     assert len(np.unique(slots.keys[0])) == 24 // hours
     hour = index.hour if aligned == "local" else to_local(moments, "UTC").astype("datetime64[h]").astype(int) % 24
     assert len({(int(a), int(b)) for a, b in zip(slots.keys[0], hour, strict=True)}) == 24 // hours
+    if aligned == "local":
+        for part in (slice(None), slice(len(moments) // 2, None)):  # trained in winter, in summer
+            grid = grid_of(moments[part], parse(f"{hours}h"), timezone)
+            slots = slots_of(grid, grid.times(grid.positions(moments, timezone), timezone), timezone)
+            assert (slots.keys[2] // 24 == index.day_of_week).all()
 
 
 def test_five_minutes_share_the_slots_of_their_hour() -> None:
