@@ -84,8 +84,8 @@ def explain(path: str) -> None:
     print(
         f"\n{len(alerts)} alerts on {len(days)} days, {rate:.1f} per metric and month after {spec.train_min_n} days of "
         f"learning. {metrics} metrics see the same storm, each at its own airport, and each says so once: a metric is "
-        f"quiet for {spec.alert_snooze_n} days after an alert. {sum(day in _KNOWN for day in days)} of the days have a "
-        "known cause."
+        f"quiet for {spec.alert_quiet.days} days after an alert. The batch puts up with {spec.false_alarms_per_month} "
+        f"false alarms per metric and month. {sum(day in _KNOWN for day in days)} of the days have a known cause."
     )
 
 

@@ -221,14 +221,14 @@ class Train(Section):
     recipe: Literal["seasonal", "anomstack"] | None = Field(
         default=None,
         description=(
-            "How anomalies are told: seasonal (season, level, calibrated rate of false alarms) or anomstack "
-            "(preprocess_params and model_configs). Unset is seasonal, or anomstack for a batch that gives "
-            "model_configs, model_combination_method, preprocess_fn, or more of preprocess_params than freq."
+            "How anomalies are told: seasonal (season, level, calibrated false alarms) or anomstack (preprocess_params "
+            "and model_configs); unset is anomstack for a batch that gives model_configs, model_combination_method, "
+            "preprocess_fn, or more of preprocess_params than freq and freq_agg, and seasonal for all others."
         ),
     )
     train_cron_schedule: Cron = Field(
         default="*/5 * * * *",
-        description="When to train: in the DAG's run whose window holds a tick of this cron. Recipe seasonal: @daily.",
+        description="When to train: in the DAG's run whose window holds a tick; */5 * * * * with recipe anomstack.",
     )
     train_default_schedule_status: Status = Field(default=None, description=_STATUS)
     model_configs: tuple[ModelConfig, ...] = Field(
@@ -247,11 +247,11 @@ class Train(Section):
         default=None, description="Python text (Jinja) with a function that makes the features instead."
     )
     train_max_n: AtLeastOne = Field(
-        default=2500, description="Newest points of a metric to train on, at most. Recipe seasonal: 5000."
+        default=2500, description="Newest points of a metric to train on, at most; 2500 with recipe anomstack."
     )
     train_min_n: AtLeastOne = Field(default=14, description="Points a metric needs before it is trained at all.")
     train_metric_timestamp_max_days_ago: AtLeastOne = Field(
-        default=90, description="Train on points of so many days, at most. Recipe seasonal: 730."
+        default=90, description="Train on points of so many days, at most; 90 with recipe anomstack."
     )
     train_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not trained.")
     train_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to train on instead.")
@@ -289,20 +289,23 @@ class Alerts(Section):
     alert_always: bool = Field(default=False, description="Alert on the newest bucket even if nothing is wrong.")
     false_alarms_per_month: Positive = Field(
         default=1.0,
-        description="False alarms per metric in 30 days to put up with; recipe seasonal without alert_threshold.",
+        description="False alarms per metric in 30 days to put up with, in recipe seasonal without alert_threshold.",
     )
     alert_threshold: OptionalShare = Field(
         default=0.8,
-        description="Smoothed score, 0 to 1, at which a bucket is an anomaly. Recipe seasonal: false_alarms_per_month.",
+        description=(
+            "Smoothed score, 0 to 1, at which a bucket is an anomaly; unset is that of false_alarms_per_month, "
+            "0.8 with recipe anomstack."
+        ),
     )
     alert_smooth_n: Count = Field(
-        default=3, description="Earlier scores averaged with the bucket's own. Recipe seasonal: 0."
+        default=3, description="Earlier scores averaged with the bucket's own; 3 with recipe anomstack."
     )
     alert_recent_n: AtLeastOne = Field(default=1, description="Newest buckets that can alert.")
     alert_snooze_n: Count = Field(default=3, description="Buckets after an alert in which its metric stays silent.")
     alert_quiet: Duration = Field(
         default=timedelta(0),
-        description="Time after an alert in which its metric stays silent. Recipe seasonal: 1d.",
+        description="Time after an alert in which its metric stays silent; 0 with recipe anomstack.",
     )
     alert_max_n: AtLeastOne = Field(default=250, description="Points in an alert's chart, at most.")
     alert_metric_timestamp_max_days_ago: AtLeastOne = Field(

@@ -1,12 +1,27 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomstack_provider.alerting.events import announce, quiet_start
+from anomstack_provider.alerting import events
 from anomstack_provider.alerting.rules import fires, severity, smooth
+
+
+def hours(count: int) -> np.ndarray:
+    return np.datetime64("2024-03-01", "us") + np.arange(count) * np.timedelta64(1, "h")
+
+
+def announce(fired: np.ndarray, snooze: int, quiet: timedelta = timedelta(0)) -> np.ndarray:
+    return events.announce(fired, hours(len(fired)), events.Silence(snooze, quiet))
+
+
+def quiet_start(fired: np.ndarray, first: int, snooze: int, quiet: timedelta = timedelta(0)) -> int | None:
+    return events.quiet_start(fired, hours(len(fired)), first, events.Silence(snooze, quiet))
+
 
 flags = st.lists(st.booleans(), max_size=40).map(lambda values: np.array(values, bool))
 
@@ -48,16 +63,28 @@ def test_no_two_announcements_are_within_the_snooze_and_each_fired(fired: np.nda
         assert announce(fired, snooze)[max(0, i - snooze) : i + 1].any()
 
 
-@given(flags, st.integers(0, 5), st.data())
-def test_from_a_quiet_gap_on_the_past_does_not_matter(fired: np.ndarray, snooze: int, data: st.DataObject) -> None:
+def test_a_metric_is_quiet_for_the_time_after_an_alert() -> None:
+    fired = np.ones(60, bool)
+    assert np.flatnonzero(announce(fired, 3, timedelta(days=1))).tolist() == [0, 24, 48]
+    assert np.flatnonzero(announce(fired, 30, timedelta(days=1))).tolist() == [0, 31]
+
+
+@given(flags, st.integers(0, 5), st.integers(0, 8), st.data())
+def test_from_a_quiet_gap_on_the_past_does_not_matter(
+    fired: np.ndarray, snooze: int, quiet: int, data: st.DataObject
+) -> None:
     first = data.draw(st.integers(0, len(fired)))
-    start = quiet_start(fired, first, snooze)
+    silence = timedelta(hours=quiet)
+    start = quiet_start(fired, first, snooze, silence)
     past = data.draw(flags)
     longer = np.r_[past, fired]
     if start is not None:
         assert start <= first
-        whole = announce(longer, snooze)[len(past) + start :]
-        assert np.array_equal(whole, announce(fired[start:], snooze))
+        whole = announce(longer, snooze, silence)[len(past) + start :]
+        assert np.array_equal(whole, announce(fired[start:], snooze, silence))
+    elif len(fired) > 2 * (snooze + quiet + 1):
+        # It is only missing where the fires before it do not leave off.
+        assert first < snooze + quiet + 1 or fired[:first].any()
 
 
 @pytest.mark.parametrize(

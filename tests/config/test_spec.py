@@ -117,16 +117,54 @@ OUR_DEFAULTS: dict[str, Any] = {
     "max_active_runs": 4,
     "holidays": (),
     "events": (),
+    "false_alarms_per_month": 1.0,
+    "alert_quiet": timedelta(0),
 }
 ELSEWHERE = {"metric_batch", "model_configs", "preprocess_params"}
 
 
 def test_every_key_of_the_contract_has_its_default_and_there_is_no_other():
-    bare = BatchSpec(metric_batch="x", disable_ingest=True)
-    expected = {**UPSTREAM_DEFAULTS, **OUR_DEFAULTS, "disable_ingest": True}
+    bare = BatchSpec(metric_batch="x", disable_ingest=True, recipe="anomstack")
+    expected = {**UPSTREAM_DEFAULTS, **OUR_DEFAULTS, "disable_ingest": True, "recipe": "anomstack"}
     keys = {key for key in BatchSpec.model_fields if not key.startswith("prometheus_")}
     assert keys == set(expected) | ELSEWHERE
     assert {key: getattr(bare, key) for key in expected} == expected
+
+
+def test_the_seasonal_recipe_has_defaults_of_its_own():
+    bare = BatchSpec(metric_batch="x", disable_ingest=True)
+    anomstack = BatchSpec(metric_batch="x", disable_ingest=True, recipe="anomstack")
+    other = {key for key in BatchSpec.model_fields if getattr(bare, key) != getattr(anomstack, key)}
+    assert {key: getattr(bare, key) for key in other} == {
+        "recipe": "seasonal",
+        "train_cron_schedule": "@daily",
+        "train_max_n": 5000,
+        "train_metric_timestamp_max_days_ago": 730,
+        "alert_threshold": None,
+        "alert_smooth_n": 0,
+        "alert_quiet": timedelta(days=1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "recipe"),
+    [
+        ({}, "seasonal"),
+        ({"preprocess_params": {"freq": "1h", "freq_agg": "sum"}}, "seasonal"),
+        ({"alert_threshold": 0.9, "train_max_n": 100}, "seasonal"),
+        ({"model_configs": None}, "seasonal"),
+        ({"model_configs": [{"model_name": "KNN"}]}, "anomstack"),
+        ({"model_combination_method": "max"}, "anomstack"),
+        ({"preprocess_fn": "def preprocess(df): return df"}, "anomstack"),
+        ({"preprocess_params": {"lags_n": 3}}, "anomstack"),
+        ({"preprocess_params": {"lags_n": 3}, "recipe": "seasonal"}, "seasonal"),
+        ({"recipe": "anomstack"}, "anomstack"),
+    ],
+    ids=str,
+)
+def test_who_gives_models_or_features_gets_anomstacks_recipe(keys, recipe):
+    keys = {key: value for key, value in keys.items() if value is not None}
+    assert spec(**keys).recipe == recipe
 
 
 def test_default_detectors_and_features_are_upstreams():
@@ -395,7 +433,7 @@ def test_cautions_name_the_key_as_it_was_written():
 
 def test_the_hash_is_the_same_in_every_process_and_version():
     """It names stored models: a new value here makes every user train anew, so change it knowingly."""
-    assert spec().config_hash() == "c51851f0871e"
+    assert spec().config_hash() == "6d9bf4460b98"
 
 
 def test_the_hash_is_the_same_however_the_same_is_written():

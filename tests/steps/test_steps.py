@@ -125,7 +125,7 @@ def test_a_changed_config_trains_again(rig: RigOf) -> None:
 
 
 def test_each_metric_has_its_outcome_and_none_stops_the_others(rig: RigOf) -> None:
-    r = rig(train_exclude_metrics=["left out"])
+    r = rig(train_exclude_metrics=["left out"], recipe="anomstack")
     r.put("good", noise(60))
     r.put("young", noise(9), start="2024-02-11")
     r.put("huge", noise(60) * 1e304)
@@ -209,7 +209,28 @@ def test_a_metric_without_enough_points_is_learning_and_its_neighbours_are_score
     r.put("young", noise(5), start="2024-02-16")
     r.put("none yet", noise(1), start="2024-02-20")
     result = score(r.spec, r.window("2024-02-20", "2024-02-21"), r.store, r.models)
-    assert result.outcomes == {"good": "scored", "young": "learning 4/14", "none yet": "learning 0/14"}
+    assert result.outcomes == {"good": "scored (seasonal)", "young": "learning 4/14", "none yet": "learning 0/14"}
+
+
+@pytest.mark.parametrize(("points", "said"), [(30, " (median)"), (60, " (seasonal)"), (200, "")])
+def test_the_outcome_says_how_much_a_metric_had_to_learn_from(rig: RigOf, points: int, said: str) -> None:
+    r = rig()
+    last = at("2024-02-20")
+    r.put("m", noise(points + 1), start=f"{last - timedelta(days=points):%Y-%m-%d}")
+    window = r.window("2024-02-20", "2024-02-21")
+    assert train(r.spec, window, r.store, r.models).outcomes == {"m": f"trained{said}"}
+    result = score(r.spec, window, r.store, r.models)
+    assert result.outcomes == {"m": f"scored{said}"}
+    assert result.summary()["not_evaluated"] == {}
+
+
+def test_a_huge_value_stops_nothing(rig: RigOf) -> None:
+    r = rig()
+    r.put("good", noise(60))
+    r.put("huge", noise(60) * 1e304)
+    result = score(r.spec, r.window("2024-02-20", "2024-02-21"), r.store, r.models)
+    assert result.failed == {}
+    assert set(r.rows("score")["metric_name"]) == {"good", "huge"}
 
 
 def test_a_metric_that_stopped_is_said_to_have_no_data(rig: RigOf) -> None:
@@ -238,7 +259,7 @@ def test_a_metric_that_is_not_trained_is_said_to_be_left_out(rig: RigOf) -> None
 def test_a_failure_on_one_bucket_is_not_hidden_by_the_next(rig: RigOf, monkeypatch: pytest.MonkeyPatch) -> None:
     from anomstack_provider.detection import pipeline
 
-    r = rig()
+    r = rig(recipe="anomstack")
     r.put("m", noise(60))
     real, calls = pipeline.score, iter(range(100))
 
@@ -254,7 +275,7 @@ def test_a_failure_on_one_bucket_is_not_hidden_by_the_next(rig: RigOf, monkeypat
 
 
 def test_a_failing_metric_leaves_the_others_scores(rig: RigOf) -> None:
-    r = rig()
+    r = rig(recipe="anomstack")
     r.put("good", noise(60))
     r.put("huge", noise(60) * 1e304)
     result = score(r.spec, r.window("2024-02-20", "2024-02-21"), r.store, r.models)

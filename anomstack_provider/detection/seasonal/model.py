@@ -47,6 +47,7 @@ MOST_COLUMNS = _BLOCK * _BLOCKS + _SUSTAINED + 1
 _ANOMALIES_PER_MONTH = 0.3
 # Repeats come in runs: so many exceedances of their tail tell as much as one.
 _RUN_CLUSTER = 4.0
+_LEAST_OFTEN = 3
 # A cross-fitted bucket looks odder than a new one will, whose season and neighbours are nearer in time: peaks of the
 # training window are about twice as frequent as those that follow (measured on twelve families of metrics).
 _CROSS_FITTED_TWICE = 2.0
@@ -103,7 +104,8 @@ class Fitted:
     :param usual: what is expected of the middling bucket, the reference of ``growth``.
     :param growth: exponent by which the deviation grows with the season's expectation (Taylor 1961), 0 to 1.
     :param memory: share of a deviation that is left one bucket later, 0 to 1.
-    :param still: minus log of the share of buckets that repeat the one before.
+    :param still: minus log of the share of buckets that repeat the one before: how telling a repeat is.
+    :param usual_values: sorted values that came at least three times, and how telling each is; shape (2, values).
     :param spread: robust standard deviation, for the first two rungs.
     :param floor: no bucket is expected below it, 0 for a metric that never was negative.
     """
@@ -121,6 +123,7 @@ class Fitted:
     growth: float
     memory: float
     still: float
+    usual_values: Floats
     spread: float
     floor: float
     full: Full | None
@@ -172,6 +175,8 @@ def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
     deviation = deviation / _factor(expected, usual, growth)
     memory = _memory(deviation)
     still = _still(values, block)
+    usual_values = [_usual_values(row) for row in values]
+    telling = np.stack([_telling(row, *own) for row, *own in zip(values, still, usual_values, strict=True)])
     spread = _spread(deviation, x, counts)
 
     size = _peak_size(grid, x.shape[1])
@@ -179,7 +184,7 @@ def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
     found: dict[int, Full] = {}
     if len(full):
         found = _full(
-            x[full], values[full], deviation[full], memory[full], still[full], grid, (block, blocks), size, full
+            x[full], values[full], deviation[full], memory[full], telling[full], grid, (block, blocks), size, full
         )
     models = []
     for i in range(len(values)):
@@ -199,6 +204,7 @@ def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
                 growth=float(growth[i]) if rung == FULL else 0.0,
                 memory=float(memory[i]),
                 still=float(still[i]),
+                usual_values=usual_values[i],
                 spread=float(spread[i]),
                 floor=0.0 if lowest[i] >= 0 else -np.inf,
                 full=found.get(i),
@@ -212,7 +218,7 @@ def _full(
     values: Floats,
     deviation: Floats,
     memory: Floats,
-    still: Floats,
+    telling: Floats,
     grid: Grid,
     blocks: tuple[int, int],
     size: int,
@@ -235,7 +241,7 @@ def _full(
         surprises.append(tail.surprise_of(bent))
         references, known = arrays.sort_last(statistic)
         members.append((references, known, unit, tail))
-    runs = _runs(values, *blocks) * still[:, None]
+    runs = _runs(values, *blocks) * telling
     repeat = tails.fit(runs, _BEYOND, 1.0, _RUN_CLUSTER)
     surprises.append(repeat.surprise_of(runs))
     together = np.fmax.reduce(surprises)
@@ -309,7 +315,7 @@ def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judge
     buckets = np.log(_MONTH / fitted.grid.microseconds)
     if full:
         changes = _changes(deviation, np.array([fitted.memory]))
-        runs = _runs(values[None], fitted.block, fitted.blocks) * fitted.still
+        runs = _runs(values[None], fitted.block, fitted.blocks) * _telling(values, fitted.still, fitted.usual_values)
         surprise = np.fmax.reduce(
             [
                 full.deviation.surprise_of(deviation[0]),
@@ -478,6 +484,22 @@ def _still(values: Floats, block: int) -> Floats:
     """Return minus log of the share of buckets that repeat the value before, by the rule of succession."""
     same = _repeats(values, block).sum(axis=1)
     return np.asarray(-np.log((same + 1.0) / (np.isfinite(values).sum(axis=1) + 1.0)))
+
+
+def _usual_values(values: Floats) -> Floats:
+    """Return the sorted values that came at least three times, and minus log of the share of each."""
+    found, count = np.unique(values[np.isfinite(values)], return_counts=True)
+    often = count >= _LEAST_OFTEN
+    return np.stack([found[often], -np.log(count[often] / count.sum())])
+
+
+def _telling(values: Floats, still: float, usual_values: Floats) -> Floats:
+    """Return how telling a repeat of each value is: no more than that it is that value at all."""
+    usual, share = usual_values
+    if not len(usual):
+        return np.full(len(values), still)
+    at = np.minimum(np.searchsorted(usual, values), len(usual) - 1)
+    return np.where(usual[at] == values, np.minimum(share[at], still), still)
 
 
 def _spread(deviation: Floats, x: Floats, counts: NDArray[np.intp]) -> Floats:

@@ -44,9 +44,9 @@ def cross_fitted(x: Floats, folds: NDArray[np.int64]) -> Floats:
 
 def distance(references: NDArray[np.floating[Any]], x: Floats) -> Floats:
     """Return the distance of each ``x`` to its third nearest among sorted references, shape (n,); NaN for none."""
-    references = references.astype(np.float64)
-    below = np.searchsorted(references, x)
-    found = _third(references[None], x[None], below[None])[0]
+    known = references.astype(np.float64)
+    below = np.searchsorted(known, x)
+    found = _third(known[None], x[None], below[None])[0]
     return np.where(np.isfinite(found), found, np.nan)
 
 
