@@ -101,19 +101,20 @@ def slots_of(grid: Grid, times: Times, timezone: str, weekday: NDArray[np.int8] 
     """
     Return the slots of buckets that begin at ``times``.
 
-    Below a day: hour of day, of weekdays and of weekends, hour of week; hours are those of the zone's clock. Days: day of week, day of month. Months: month
-    of year. Weeks and irregular readings of more than a day have none.
+    Below a day: hour of day, of weekdays and of weekends, hour of week; hours are those of the zone's clock, of UTC's
+    for buckets of several. Days: day of week, day of month. Months: month of year. Weeks and irregular readings of more
+    than a day have none.
 
     :param weekday: weekday to take a bucket for, Monday 0; its own where negative.
     """
     local = to_local(times, timezone).astype(np.int64)
-    # A bucket of several hours that begins at midnight may have its column an hour before, once the clocks have changed.
+    # The column of a bucket of several hours that begins at midnight may lie an hour before, once the clocks changed.
     days = (local + (_HOUR if _HOUR < grid.microseconds < _DAY else 0)) // _DAY
     day = (days + 3) % 7  # 1970-01-01 was a Thursday
     if weekday is not None:
         day = np.where(weekday >= 0, weekday, day)
     if grid.microseconds < _DAY:
-        # Buckets of several hours keep their slots when the clocks change: these are named after the clock of UTC.
+        # By the clock of UTC, buckets of several hours keep their slots when the zone's changes.
         hour = (local if grid.step <= _HOUR else times.astype(np.int64)) // _HOUR % 24
         return Slots(
             (hour, np.where(day >= 5, 24, 0) + hour, day * 24 + hour), (24, 48, 168), max(_HOUR // grid.step, 1)
