@@ -1,4 +1,4 @@
-"""From a class name in ``model_configs`` to a PyOD detector."""
+"""From a class name in ``model_configs`` to a PyOD detector: one of this package's series detectors, or of PyOD."""
 
 from __future__ import annotations
 
@@ -11,23 +11,30 @@ from typing import Any
 # Detectors that score a row by itself: a bucket's score is the same to the bit alone or among others (a test holds each
 # name to that). All others are asked row by row, since some rank the rows of one call against each other.
 ROW_INDEPENDENT = frozenset({"PCA", "KNN", "HBOS", "IForest"})
+# The classes of ``series_detectors``: they take rows of time and value instead of lagged values. (A test holds the
+# names to the classes, which are imported when a config names one.)
+SERIES = frozenset({"FlatLine", "SeasonalResidual", "SlotNeighbours", "SlowDrift", "WindowNeighbours"})
 # Same data, same model: whatever draws random numbers gets this seed unless the config names another.
 SEED = 0
 
 
 class UnknownDetector(ValueError):
-    """``model_configs`` names a class that PyOD does not have; the message lists close names."""
+    """``model_configs`` names a class that neither this package nor PyOD has; the message lists close names."""
 
 
 @cache
 def detector_class(name: str) -> type:
     """
-    Return the PyOD detector class of that name, such as ``PCA`` or ``pyod.models.knn.KNN``.
+    Return the detector class of that name, such as ``SeasonalResidual``, ``PCA`` or ``pyod.models.knn.KNN``.
 
     :raises UnknownDetector: no such class below ``pyod.models``, or it cannot be imported here.
     """
     from pyod.models.base import BaseDetector
 
+    if name in SERIES:
+        from anomstack_provider.detection import series_detectors
+
+        return vars(series_detectors)[name]  # type: ignore[no-any-return]
     module, _, cls = name.rpartition(".")
     module = module or f"pyod.models.{cls.lower()}"
     if not module.startswith("pyod.models."):
@@ -58,5 +65,7 @@ def _suggestion(name: str) -> str:
 
     import pyod.models
 
-    close = difflib.get_close_matches(name.lower(), [m.name for m in pkgutil.iter_modules(pyod.models.__path__)], 3)
-    return f"; close: {', '.join(c.upper() for c in close)}" if close else ""
+    known = {m.name: m.name.upper() for m in pkgutil.iter_modules(pyod.models.__path__)}
+    known |= {series.lower(): series for series in SERIES}
+    close = difflib.get_close_matches(name.lower(), known, 3)
+    return f"; close: {', '.join(known[c] for c in close)}" if close else ""

@@ -26,6 +26,9 @@ from anomstack_provider.detection.series import Floats, Series
 
 # Part of a model's identity beside its config: raise it when the code here would fit or score differently.
 RECIPE_VERSION = 2
+# A series detector also scores a bucket that has fewer points before it than its reach, from those that there are: a
+# young metric would wait for weeks. With fewer than so many (or than its reach, if less) it is not asked.
+LEAST_BEFORE = 10
 
 _COMBINE: dict[str, Callable[[Floats], Floats]] = {
     "mean": lambda scores: scores.sum(axis=0) / len(scores),
@@ -56,9 +59,15 @@ class FittedModel:
     low: float
     high: float
 
+    def needs(self, recipe: features.Recipe) -> int:
+        """Return how many points before a bucket it needs to be scored."""
+        if self.name in detectors.SERIES:
+            return min(int(self.detector.reach), LEAST_BEFORE)
+        return features.reach(recipe)
+
     def score(self, rows: Floats) -> Floats:
-        """Return scores in [0, 1] for feature rows of shape (n, width); NaN where the detector gave no finite one."""
-        if self.name in detectors.ROW_INDEPENDENT:
+        """Return scores in [0, 1] for rows of shape (n, width); NaN where the detector gave no finite one."""
+        if self.name in detectors.ROW_INDEPENDENT | detectors.SERIES:
             raw = np.asarray(self.detector.decision_function(rows), np.float64)
         else:
             one_by_one = [self.detector.decision_function(rows[i : i + 1]) for i in range(len(rows))]
@@ -66,6 +75,26 @@ class FittedModel:
         span = self.high - self.low
         scaled: Floats = np.clip((raw - self.low) / (span if span > 0 else 1.0), 0.0, 1.0)
         return scaled
+
+    def score_at(
+        self, series: Series, index: NDArray[np.intp], begin: NDArray[np.intp], recipe: features.Recipe
+    ) -> Floats:
+        """Return the scores of the buckets at ``index``, at least one, each seeing no point before its ``begin``."""
+        # No more is looked at than these buckets and what they reach: the cost is that of what is asked.
+        if self.name not in detectors.SERIES:
+            first = int(index.min()) - features.reach(recipe)
+            rows = features.lag_matrix(series.values[first : int(index.max()) + 1], recipe)
+            return self.score(rows[index - index.min()])
+        reach = self.detector.reach
+        out = np.empty(len(index))
+        # What it may see ends within its reach: such a bucket is scored by itself.
+        short = begin > np.maximum(index - reach, 0)
+        for i in np.flatnonzero(short).tolist():
+            out[i] = self.score(_timed(series.slice(int(begin[i]), int(index[i]) + 1)))[-1]
+        if len(rest := index[~short]):
+            first = max(int(rest.min()) - reach, 0)
+            out[~short] = self.score(_timed(series.slice(first, int(rest.max()) + 1)))[rest - first]
+        return out
 
 
 @dataclass(frozen=True)
@@ -112,6 +141,24 @@ class Scores:
     upper: Floats
 
 
+def reach(recipe: features.Recipe, configs: Sequence[ModelConfig], grain: Grain | None = None) -> int:
+    """
+    Return how many points before a bucket its score may depend on, the most of all models of ``configs``.
+
+    :param grain: length of the buckets, if it is known: the season of finer ones has more points.
+    """
+    named = {"grain": str(grain)} if grain else {}
+    return max(
+        (
+            int(detectors.build(config.model_name, {**named, **config.model_params}).reach)
+            if config.model_name in detectors.SERIES
+            else features.reach(recipe)
+            for config in configs
+        ),
+        default=features.reach(recipe),
+    )
+
+
 def fit(
     training: Series, grain: Grain, recipe: features.Recipe, configs: Sequence[ModelConfig], timezone: str
 ) -> FittedMetric:
@@ -119,14 +166,23 @@ def fit(
     Fit every model of ``configs`` to the training points of one metric.
 
     :raises CannotFit: naming each model and why it could not be fitted.
-    :raises detectors.UnknownDetector: a config names a class that PyOD does not have.
+    :raises detectors.UnknownDetector: a config names a class that there is not.
     """
-    rows = features.lag_matrix(training.values, recipe)
-    if len(rows) == 0:
-        raise CannotFit(f"{len(training)} points leave no complete row of {features.reach(recipe) + 1} points")
+    lagged = features.lag_matrix(training.values, recipe)
+    too_few = f"{len(training)} points leave no complete row of {features.reach(recipe) + 1} points"
+    if len(lagged) == 0 and not any(config.model_name in detectors.SERIES for config in configs):
+        raise CannotFit(too_few)
     models, reasons = [], []
     for config in configs:
-        detector = detectors.build(config.model_name, config.model_params)
+        if config.model_name in detectors.SERIES:
+            settings = {"grain": str(grain), "timezone": timezone, **config.model_params}
+            rows = _timed(training)
+        else:
+            settings, rows = config.model_params, lagged
+        detector = detectors.build(config.model_name, settings)
+        if len(rows) == 0:
+            reasons.append(f"{config.model_name}: {too_few}")
+            continue
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")  # a flat or huge series makes detectors warn; the check below decides
@@ -146,21 +202,30 @@ def fit(
 
 
 def score(
-    fitted: FittedMetric, series: Series, wanted: NDArray[np.intp], recipe: features.Recipe, combine: str
+    fitted: FittedMetric,
+    series: Series,
+    wanted: NDArray[np.intp],
+    recipe: features.Recipe,
+    combine: str,
+    span: timedelta | None = None,
 ) -> Scores:
     """
     Score the buckets at the positions ``wanted``; those without enough earlier points are left out.
 
     :param combine: how the models' scores become one: ``mean``, ``min`` or ``max``.
+    :param span: points of a bucket that are older than this are not looked at; None: there is no such limit.
     """
-    reach = features.reach(recipe)
-    index = wanted[wanted >= reach]
-    rows = features.lag_matrix(series.values, recipe)[index - reach] if len(index) else np.empty((0, 1))
+    oldest = None if span is None else series.times[wanted] - np.timedelta64(span)
+    begin = np.zeros(len(wanted), np.intp) if oldest is None else np.searchsorted(series.times, oldest)
+    enough = wanted - begin >= max(model.needs(recipe) for model in fitted.models)
+    index, begin = wanted[enough], begin[enough]
     if len(index) == 0:
         none = np.empty(0)
         return Scores(index, none, none, none, none)
     with np.errstate(all="ignore"):
-        combined = _COMBINE[combine](np.stack([model.score(rows) for model in fitted.models]))
+        combined = _COMBINE[combine](
+            np.stack([model.score_at(series, index, begin, recipe) for model in fitted.models])
+        )
     finite = np.isfinite(combined)
     index, combined = index[finite], combined[finite]
     return Scores(index, combined, *fitted.baseline.expect(series.times[index]))
@@ -193,3 +258,8 @@ def score_seasonal(
         found.lower[finite],
         found.upper[finite],
     )
+
+
+def _timed(series: Series) -> Floats:
+    """Return the rows that a series detector takes, shape (n, 2): microseconds since 1970 in UTC, value."""
+    return np.column_stack([series.times.astype("datetime64[us]").astype(np.int64), series.values])

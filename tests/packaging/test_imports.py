@@ -63,5 +63,7 @@ def test_what_a_dag_file_can_reach_loads_no_heavy_library(repository: Path, patt
 
 def test_what_a_task_imports_loads_no_detector_and_no_plotting(repository: Path):
     modules = _modules(repository, "store/*.py", "detection/*.py", "steps/*.py", "artifacts/*.py", "alerting/*.py")
+    # Detectors are classes of PyOD: detection.detectors imports them when a config names one.
+    modules = [name for name in modules if not name.startswith(f"{ROOT}.detection.series_detector")]
     assert len(modules) > 5
     assert _loaded_by(*modules) & LAZY == set()

@@ -89,11 +89,13 @@ class Slots:
 
     :param keys: int arrays of shape (n,).
     :param sizes: number of slots of each season.
+    :param least: with fewer visits a slot of the season has no median of its own.
     :param per_visit: how many buckets fall into a slot each time the calendar comes round to it.
     """
 
     keys: tuple[NDArray[np.int64], ...]
     sizes: tuple[int, ...]
+    least: tuple[int, ...] = ()
     per_visit: int = 1
 
 
@@ -117,12 +119,16 @@ def slots_of(grid: Grid, times: Times, timezone: str, weekday: NDArray[np.int8] 
         # By the clock of UTC, buckets of several hours keep their slots when the zone's changes.
         hour = (local if grid.step <= _HOUR else times.astype(np.int64)) // _HOUR % 24
         return Slots(
-            (hour, np.where(day >= 5, 24, 0) + hour, day * 24 + hour), (24, 48, 168), max(_HOUR // grid.step, 1)
+            (hour, np.where(day >= 5, 24, 0) + hour, day * 24 + hour),
+            (24, 48, 168),
+            (3, 3, 3),
+            max(_HOUR // grid.step, 1),
         )
     if grid.microseconds == _DAY:
         dates = days.astype("datetime64[D]")
         day_of_month = (dates - dates.astype("datetime64[M]")).astype(np.int64)
-        return Slots((day, day_of_month), (7, 31))
+        # Half a year of months: two storms on the eighth make no season.
+        return Slots((day, day_of_month), (7, 31), (3, 6))
     if grid.kind == MONTHS and grid.step == 1:
-        return Slots(((days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)) % 12,), (12,))
+        return Slots(((days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)) % 12,), (12,), (3,))
     return Slots((), ())

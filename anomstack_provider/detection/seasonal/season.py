@@ -14,8 +14,6 @@ from anomstack_provider.detection.seasonal.arrays import MAD_TO_SIGMA, median, m
 from anomstack_provider.detection.seasonal.grid import Slots
 from anomstack_provider.detection.series import Floats
 
-# With fewer visits a slot has no median of its own; the buckets of one visit tell little more than one of them.
-_LEAST = 3
 # The variance of a median is that of a mean, times this, for a normal distribution.
 _MEDIAN_VARIANCE = np.pi / 2
 
@@ -32,8 +30,8 @@ class Fitter:
     def fit(self, x: Floats) -> Tables:
         """Return one table per season, shape (m, slots), for series of shape (m, n)."""
         tables = []
-        for key, members in zip(self.slots.keys, self._members, strict=True):
-            table = _shrunk(x, key, members, self.slots.per_visit)
+        for key, members, least in zip(self.slots.keys, self._members, self.slots.least, strict=True):
+            table = _shrunk(x, key, members, self.slots.per_visit, least)
             tables.append(table)
             x = x - np.take(table, key, axis=1)
         return tuple(tables)
@@ -57,12 +55,13 @@ def _members(key: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return members
 
 
-def _shrunk(x: Floats, key: NDArray[np.int64], members: NDArray[np.int64], per_visit: int) -> Floats:
+def _shrunk(x: Floats, key: NDArray[np.int64], members: NDArray[np.int64], per_visit: int, least: int) -> Floats:
+    # The buckets of one visit tell little more than one of them.
     padded = np.concatenate([x, np.full((len(x), 1), np.nan)], axis=1)
     # As np.take lays it out, row by row: sums run in the same order whatever the number of rows.
     ordered, count = sort_last(np.take(padded, members, axis=1))
     visits = count / per_visit
-    counted = np.where(visits >= _LEAST, visits, 0.0)
+    counted = np.where(visits >= least, visits, 0.0)
     table = np.where(counted > 0, middle(ordered, count), 0.0)
     noise = (MAD_TO_SIGMA * median(np.abs(x - np.take(table, key, axis=1)))) ** 2 * _MEDIAN_VARIANCE
     noise = np.where(np.isfinite(noise), noise, 0.0)[:, None]
