@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from anomstack_provider.detection.grain import Grain, to_local, to_utc
 from anomstack_provider.detection.series import Times
 
-_DAY = 86_400_000_000
+_HOUR, _DAY = 3_600_000_000, 86_400_000_000
 # Readings whose steps are so near to multiples of the usual one, nearly all of them, come in regular time.
 _NEAR, _MOSTLY = 0.1, 0.9
+# Steps that are so near to a usual length are of that length; with so many columns a reading they are bursts.
+_SAME, _SPARSE = 0.01, 20
+_LENGTHS = [n * 60_000_000 for n in (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1440, 10_080)]
 ORDER, ELAPSED, DAYS, MONTHS = "order", "elapsed", "days", "months"
 
 Positions = NDArray[np.int64]
@@ -68,9 +71,13 @@ def grid_of(times: Times, grain: Grain, timezone: str) -> Grid:
         return Grid(MONTHS if grain.unit == "mo" else DAYS, step, first % step)
     steps = np.diff(times).astype(np.int64)
     usual = max(int(np.median(steps)), 1)
+    # A clock that is a little off keeps the time of the job that reads it: a day is a day, and stays one.
+    usual = next((length for length in _LENGTHS if abs(usual - length) < _SAME * length), usual)
     turns = steps / usual
     regular = (np.abs(turns - np.round(turns)) < _NEAR) & (turns > 0.5)
-    if float(regular.mean()) < _MOSTLY:
+    # Bursts with long pauses are no more on a grid than what has no step at all, and it would be a huge one.
+    sparse = float(turns.sum()) > _SPARSE * len(times)
+    if sparse or float(regular.mean()) < _MOSTLY:
         return Grid(ORDER, usual, 0)
     return Grid(ELAPSED, usual, int(times[0].astype(np.int64)) % usual)
 
@@ -96,23 +103,26 @@ def slots_of(grid: Grid, times: Times, timezone: str, weekday: NDArray[np.int8] 
     """
     Return the slots of buckets that begin at ``times``.
 
-    Below a day: hour of day, of weekdays and of weekends, hour of week. Days: day of week, day of month. Months: month
-    of year. Weeks and irregular readings of more than a day have none.
+    Below a day: hour of day, of weekdays and of weekends, hour of week; hours are those of the zone's clock, of UTC's
+    for buckets of several. Days: day of week, day of month. Months: month of year. Weeks and irregular readings of more
+    than a day have none.
 
     :param weekday: weekday to take a bucket for, Monday 0; its own where negative.
     """
     local = to_local(times, timezone).astype(np.int64)
-    days = local // _DAY
+    # The column of a bucket of several hours that begins at midnight may lie an hour before, once the clocks changed.
+    days = (local + (_HOUR if _HOUR < grid.microseconds < _DAY else 0)) // _DAY
     day = (days + 3) % 7  # 1970-01-01 was a Thursday
     if weekday is not None:
         day = np.where(weekday >= 0, weekday, day)
     if grid.microseconds < _DAY:
-        hour = local // 3_600_000_000 % 24
+        # By the clock of UTC, buckets of several hours keep their slots when the zone's changes.
+        hour = (local if grid.step <= _HOUR else times.astype(np.int64)) // _HOUR % 24
         return Slots(
             (hour, np.where(day >= 5, 24, 0) + hour, day * 24 + hour),
             (24, 48, 168),
             (3, 3, 3),
-            max(3_600_000_000 // grid.step, 1),
+            max(_HOUR // grid.step, 1),
         )
     if grid.microseconds == _DAY:
         dates = days.astype("datetime64[D]")

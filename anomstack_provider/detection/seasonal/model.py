@@ -66,7 +66,9 @@ class Member:
 
     def surprise_of(self, x: Floats) -> Floats:
         """Return the surprise of deviations, shape (n,)."""
-        return self.tail.surprise_of(_bent(novelty.distance(self.references, x), self.unit))
+        # References are kept in single precision: what is no farther than they were rounded is at no distance.
+        rounded = np.abs(x) * np.finfo(np.float32).eps
+        return self.tail.surprise_of(_bent(np.maximum(novelty.distance(self.references, x) - rounded, 0.0), self.unit))
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,10 @@ def blocks_for(grid: Grid, span: int) -> tuple[int, int]:
     Below a day 8 blocks of 32 buckets, else 8 of 8; fewer and shorter ones where no more is kept, never less than one.
     """
     block = _BLOCK if grid.microseconds < _DAY else _BLOCK_OF_DAYS
-    columns = span - _SUSTAINED
-    while block > 1 and block > columns:
+    room = span - _SUSTAINED
+    while block > 1 and block > room:
         block //= 2
-    return block, int(np.clip(columns // block, 1, _BLOCKS))
+    return block, int(np.clip(room // block, 1, _BLOCKS))
 
 
 def fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
@@ -225,13 +227,15 @@ def _full(
     """Return what the full rung has more, by row."""
     folds = _folds(x.shape[1])
     least = 1e-3 * np.maximum(arrays.median(np.abs(x)), 1e-12)
+    rounding = 1e-9 * least
     surprises = []
     members = []
     for statistic in (deviation, _changes(deviation, memory), _sustained(deviation)):
         distances = novelty.cross_fitted(statistic, folds)
         unit = arrays.quantile(distances, _BEYOND)
-        smallest = np.nanmin(np.where(distances > 0, distances, np.inf), axis=1)
-        unit = np.where(unit > 0, unit, np.where(np.isfinite(smallest), smallest, least))
+        # Values that differ by no more than their arithmetic's rounding are the same.
+        smallest = np.nanmin(np.where(distances > rounding[:, None], distances, np.inf), axis=1)
+        unit = np.where(unit > rounding, unit, np.where(np.isfinite(smallest), smallest, least))
         bent = _bent(distances, unit[:, None])
         tail = tails.fit(bent, _BEYOND, 0.01 * arrays.median(bent))
         surprises.append(tail.surprise_of(bent))
@@ -509,7 +513,7 @@ def _power_of_two(values: Floats) -> Floats:
     # Halved, for the sum of the two in the middle may be beyond the largest number.
     size = 2 * arrays.median(np.abs(values) / 2)
     size = np.where(size > 0, size, np.nanmax(np.abs(values), axis=1))
-    return np.where(size > 0, 2.0 ** np.floor(np.log2(np.where(size > 0, size, 1.0))), 1.0)
+    return np.where(size > 0, np.ldexp(1.0, np.frexp(size)[1] - 1), 1.0)
 
 
 def _in_units(values: Floats, unit: Floats | float) -> Floats:
