@@ -7,18 +7,21 @@ A deliberately plain estimate beside the score, for messages and charts: it depe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anomstack_provider.detection.grain import Grain, to_local
+from anomstack_provider.detection.seasonal.arrays import middle, sort_last
+from anomstack_provider.detection.seasonal.season import slot_members
 from anomstack_provider.detection.series import Floats, Series, Times
 
 _MAD_TO_SIGMA = 1.4826
 # Half the width of the range, in robust standard deviations: about 1 in 370 buckets of a normal series leave it.
 _WIDTH = 3.0
 _MIN_PER_SLOT = 3
+# As many as the longest season has.
+_SLOTS = 168
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,9 @@ def _slots(season: str, times: Times, timezone: str) -> NDArray[np.int64]:
 
 
 def _medians(slots: NDArray[np.int64], values: Floats) -> Floats:
-    medians = np.full(168, np.nan)
-    order = np.argsort(slots, kind="stable")
-    edges = np.flatnonzero(np.r_[True, np.diff(slots[order]) > 0, True])
-    for start, stop in pairwise(edges):
-        if stop - start >= _MIN_PER_SLOT:
-            medians[slots[order[start]]] = np.median(values[order[start:stop]])
-    return medians
+    members = slot_members(slots, _SLOTS)
+    ordered, count = sort_last(np.append(values, np.nan)[members])
+    return np.where(count >= _MIN_PER_SLOT, middle(ordered, count), np.nan)
 
 
 def _look_up(

@@ -167,8 +167,9 @@ def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
     block, blocks = blocks_for(grid, span)
     fitter = Fitter(slots if counts.max() >= _SEASONAL_FROM else Slots((), ()))
     seasonal = (counts >= _SEASONAL_FROM)[:, None]
-    tables = _season_fit(fitter, x, block, blocks, seasonal)
-    level, outside, deviation = _cross_fitted(fitter, x, block, blocks, seasonal)
+    flat = x - _centred_level(x, block, blocks)
+    tables = tuple(np.where(seasonal, table, 0.0) for table in fitter.fit(flat))
+    level, outside, deviation = _cross_fitted(fitter, x, flat, block, blocks, seasonal)
     base, center = arrays.median(level), _last(level)
     expected = base[:, None] + outside
     usual, growth = _growth(expected, deviation, lowest)
@@ -352,20 +353,16 @@ def _rate(full: Full, surprise: Floats) -> Floats:
     return rate
 
 
-def _season_fit(fitter: Fitter, x: Floats, block: int, blocks: int, seasonal: NDArray[np.bool_]) -> Tables:
-    tables = fitter.fit(x - _centred_level(x, block, blocks))
-    return tuple(np.where(seasonal, table, 0.0) for table in tables)
-
-
 def _cross_fitted(
-    fitter: Fitter, x: Floats, block: int, blocks: int, seasonal: NDArray[np.bool_]
+    fitter: Fitter, x: Floats, flat: Floats, block: int, blocks: int, seasonal: NDArray[np.bool_]
 ) -> tuple[Floats, Floats, Floats]:
     """
     Return level, season and deviation of every bucket.
 
     The season of each fold is fitted to the others.
+
+    :param flat: the values without their level, which the season is fitted to.
     """
-    flat = x - _centred_level(x, block, blocks)
     folds = _folds(x.shape[1])
     outside = np.zeros_like(x)
     for number in range(_FOLDS):
@@ -375,7 +372,7 @@ def _cross_fitted(
     outside = np.where(seasonal, outside, 0.0)
     rest = x - outside
     level = _level(rest, block, blocks)
-    level = np.where(np.isfinite(level), level, _centred_level(rest, block, blocks))
+    level = np.where(np.isfinite(level), level, _centred(level, rest, block, blocks))
     level = np.where(seasonal, level, arrays.median(rest)[:, None])
     return level, outside, rest - level
 
@@ -398,7 +395,11 @@ def _level(x: Floats, block: int, blocks: int, newest: int | None = None) -> Flo
 
 
 def _centred_level(x: Floats, block: int, blocks: int) -> Floats:
-    level = _level(x, block, blocks)
+    return _centred(_level(x, block, blocks), x, block, blocks)
+
+
+def _centred(level: Floats, x: Floats, block: int, blocks: int) -> Floats:
+    """Return the level that lies around each bucket, the median of ``x`` where there is none."""
     ahead = np.minimum(np.arange(x.shape[1]) + block * blocks // 2, x.shape[1] - 1)
     centred = np.take(level, ahead, axis=1)
     return np.where(np.isfinite(centred), centred, arrays.median(x)[:, None])

@@ -25,7 +25,7 @@ class Fitter:
 
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
-        self._members = [_members(key, size) for key, size in zip(slots.keys, slots.sizes, strict=True)]
+        self._members = [slot_members(key, size) for key, size in zip(slots.keys, slots.sizes, strict=True)]
 
     def fit(self, x: Floats) -> Tables:
         """Return one table per season, shape (m, slots), for series of shape (m, n)."""
@@ -45,7 +45,7 @@ def season(tables: Tables, slots: Slots, shape: tuple[int, int]) -> Floats:
     return total
 
 
-def _members(key: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def slot_members(key: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Return the columns of each slot, shape (size, most), padded with the number of columns."""
     counts = np.bincount(key, minlength=size)
     members = np.full((size, max(int(counts.max(initial=0)), 1)), len(key))
