@@ -194,6 +194,10 @@ class BatchSpec(
             if key.endswith("_cron_schedule") and (warning := step_warning(getattr(self, key))):
                 written = "schedule" if key == "ingest_cron_schedule" and self.schedule else key
                 found.append((written, warning))
+        if self.recipe == "anomstack" and "false_alarms_per_month" in self.model_fields_set:
+            found.append(("false_alarms_per_month", "no effect with recipe anomstack, whose scores are not calibrated"))
+        elif self.alert_threshold is not None and "false_alarms_per_month" in self.model_fields_set:
+            found.append(("false_alarms_per_month", "no effect on alerts beside alert_threshold"))
         for key in _CALENDAR_KEYS:
             for entry in getattr(self, key):
                 if entry.tags and not any(entry.covers(name, tags) for name, tags in self.metric_tags.items()):

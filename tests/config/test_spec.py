@@ -146,6 +146,16 @@ def test_the_seasonal_recipe_has_defaults_of_its_own():
     }
 
 
+def test_a_budget_that_decides_nothing_is_said_to():
+    assert [key for key, _ in spec(false_alarms_per_month=2).cautions()] == []
+    assert [key for key, _ in spec(false_alarms_per_month=2, alert_threshold=0.9).cautions()] == [
+        "false_alarms_per_month"
+    ]
+    assert [key for key, _ in spec(false_alarms_per_month=2, recipe="anomstack").cautions()] == [
+        "false_alarms_per_month"
+    ]
+
+
 @pytest.mark.parametrize(
     ("keys", "recipe"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -81,3 +83,33 @@ def test_what_training_leaves_out_does_not_widen_the_range(action: str) -> None:
     last = found.rows.read(["score"], since=None, until=START + timedelta(days=110))["metadata"].iloc[-1]
     width = pd.io.json.ujson_loads(last)["upper"] - pd.io.json.ujson_loads(last)["lower"]
     assert (width < 100) == (action == "exclude_from_training")
+
+
+def test_the_seasonal_recipe_imports_no_detector_library() -> None:
+    """PyOD costs seconds of every task; what trains, stores, loads and scores this recipe needs none of it."""
+    code = """
+import sys, tempfile
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+import pandas as pd
+from anomstack_provider.artifacts.model_store import ModelStore
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps.overlay import MemoryRows
+from anomstack_provider.steps.score import score
+from anomstack_provider.steps.train import train
+from pathlib import Path
+times = pd.date_range("2024-01-01", periods=400, freq="1h").astype("datetime64[us]")
+rows = MemoryRows()
+rows.replace(pd.DataFrame({"metric_name": "m", "metric_type": "metric", "metric_timestamp": times,
+                           "metric_value": [float(i % 24) for i in range(400)], "metadata": None}))
+spec = BatchSpec.model_validate({"metric_batch": "b", "ingest_sql": "-", "schedule": "@daily"})
+window = RunWindow(datetime(2024, 1, 15, tzinfo=UTC), datetime(2024, 1, 16, tzinfo=UTC))
+models = ModelStore(Path(tempfile.mkdtemp()))
+assert train(spec, window, rows, models).outcomes == {"m": "trained"}
+assert score(spec, window, rows, models).rows == 25 + 24
+print(sorted({name.split(".")[0] for name in sys.modules} & {"pyod", "sklearn", "scipy", "matplotlib", "numba"}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
