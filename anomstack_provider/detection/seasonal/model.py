@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anomstack_provider.detection.seasonal import arrays, novelty, tails
+from anomstack_provider.detection.seasonal import arrays, noise, novelty, repeats, tails
+from anomstack_provider.detection.seasonal import level as level_of
 from anomstack_provider.detection.seasonal.grid import Grid, Slots
 from anomstack_provider.detection.seasonal.season import Fitter, Tables, season
 from anomstack_provider.detection.seasonal.tails import Tail
@@ -31,7 +32,7 @@ _SEASONAL_FROM, _FULL_FROM = 50, 100
 _MONTH = 30 * 86_400_000_000
 _DAY = 86_400_000_000
 # A level is the median of eight trailing means: a problem shorter than half of them does not become the level.
-_BLOCKS, _LEAST_BLOCKS = 8, 3
+_BLOCKS = 8
 _BLOCK, _BLOCK_OF_DAYS = 32, 8
 _FOLDS = 5
 # The tail of a member begins here; that of the peaks, which are large already, at their median.
@@ -47,7 +48,6 @@ MOST_COLUMNS = _BLOCK * _BLOCKS + _SUSTAINED + 1
 _ANOMALIES_PER_MONTH = 0.3
 # Repeats come in runs: so many exceedances of their tail tell as much as one.
 _RUN_CLUSTER = 4.0
-_LEAST_OFTEN = 3
 # A cross-fitted bucket looks odder than a new one will, whose season and neighbours are nearer in time: peaks of the
 # training window are about twice as frequent as those that follow (measured on twelve families of metrics).
 _CROSS_FITTED_TWICE = 2.0
@@ -167,18 +167,18 @@ def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
     block, blocks = blocks_for(grid, span)
     fitter = Fitter(slots if counts.max() >= _SEASONAL_FROM else Slots((), ()))
     seasonal = (counts >= _SEASONAL_FROM)[:, None]
-    flat = x - _centred_level(x, block, blocks)
+    flat = x - level_of.centred(x, block, blocks)
     tables = tuple(np.where(seasonal, table, 0.0) for table in fitter.fit(flat))
     level, outside, deviation = _cross_fitted(fitter, x, flat, block, blocks, seasonal)
-    base, center = arrays.median(level), _last(level)
+    base, center = arrays.median(level), level_of.last(level)
     expected = base[:, None] + outside
-    usual, growth = _growth(expected, deviation, lowest)
-    deviation = deviation / _factor(expected, usual, growth)
-    memory = _memory(deviation)
-    still = _still(values, block)
-    usual_values = [_usual_values(row) for row in values]
-    telling = np.stack([_telling(row, *own) for row, *own in zip(values, still, usual_values, strict=True)])
-    spread = _spread(deviation, x, counts)
+    usual, growth = noise.growth_of(expected, deviation, lowest)
+    deviation = deviation / noise.factor(expected, usual, growth)
+    memory = noise.memory_of(deviation)
+    still = repeats.still(values, block)
+    usual_values = [repeats.usual_values(row) for row in values]
+    telling = np.stack([repeats.telling(row, *own) for row, *own in zip(values, still, usual_values, strict=True)])
+    spread = noise.spread_of(deviation, x, counts)
 
     size = _peak_size(grid, x.shape[1])
     full = np.flatnonzero((counts >= _FULL_FROM) & (x.shape[1] // size >= _BLOCKS))
@@ -242,7 +242,7 @@ def _full(
         surprises.append(tail.surprise_of(bent))
         references, known = arrays.sort_last(statistic)
         members.append((references, known, unit, tail))
-    runs = _runs(values, *blocks) * telling
+    runs = repeats.runs(values, *blocks) * telling
     repeat = tails.fit(runs, _BEYOND, 1.0, _RUN_CLUSTER)
     surprises.append(repeat.surprise_of(runs))
     together = np.fmax.reduce(surprises)
@@ -306,17 +306,19 @@ def _judge(fitted: Fitted, values: Floats, slots: Slots, budget: float) -> Judge
     if full:
         # The first ``reach`` columns are there for what follows them: of these, their newest mean needs a level.
         newest = x.shape[1] - fitted.reach + _SUSTAINED
-        level = _level(x - seasonal, fitted.block, fitted.blocks, newest)
+        level = level_of.trailing(x - seasonal, fitted.block, fitted.blocks, newest)
         level = np.where(np.isfinite(level), level, fitted.level)
     else:
         level = np.full(x.shape, fitted.level)
     expected = level + seasonal
-    factor = _factor(fitted.base + seasonal, np.array([fitted.usual]), np.array([fitted.growth]))
+    factor = noise.factor(fitted.base + seasonal, np.array([fitted.usual]), np.array([fitted.growth]))
     deviation = (x - expected) / factor
     buckets = np.log(_MONTH / fitted.grid.microseconds)
     if full:
         changes = _changes(deviation, np.array([fitted.memory]))
-        runs = _runs(values[None], fitted.block, fitted.blocks) * _telling(values, fitted.still, fitted.usual_values)
+        runs = repeats.runs(values[None], fitted.block, fitted.blocks) * repeats.telling(
+            values, fitted.still, fitted.usual_values
+        )
         surprise = np.fmax.reduce(
             [
                 full.deviation.surprise_of(deviation[0]),
@@ -371,80 +373,10 @@ def _cross_fitted(
         outside[:, own] = season(tables, fitter.slots, x.shape)[:, own]
     outside = np.where(seasonal, outside, 0.0)
     rest = x - outside
-    level = _level(rest, block, blocks)
-    level = np.where(np.isfinite(level), level, _centred(level, rest, block, blocks))
+    level = level_of.trailing(rest, block, blocks)
+    level = np.where(np.isfinite(level), level, level_of.ahead_of(level, rest, block, blocks))
     level = np.where(seasonal, level, arrays.median(rest)[:, None])
     return level, outside, rest - level
-
-
-def _level(x: Floats, block: int, blocks: int, newest: int | None = None) -> Floats:
-    """
-    Return the median of the means of the ``blocks`` blocks that end at each bucket.
-
-    NaN with fewer than three means: the median of two is at the mercy of one extreme value.
-
-    :param newest: only so many of the newest buckets are asked for; the others are NaN.
-    """
-    means = arrays.trailing_mean(x, block, max(block / 4, 1))
-    first = 0 if newest is None else max(x.shape[1] - newest, 0)
-    parts = [arrays.shifted(means, block * i)[:, first:] for i in range(blocks)]
-    ordered, count = arrays.sort_last(np.stack(parts, axis=-1))
-    level = np.full(x.shape, np.nan)
-    level[:, first:] = np.where(count >= min(_LEAST_BLOCKS, blocks), arrays.middle(ordered, count), np.nan)
-    return level
-
-
-def _centred_level(x: Floats, block: int, blocks: int) -> Floats:
-    return _centred(_level(x, block, blocks), x, block, blocks)
-
-
-def _centred(level: Floats, x: Floats, block: int, blocks: int) -> Floats:
-    """Return the level that lies around each bucket, the median of ``x`` where there is none."""
-    ahead = np.minimum(np.arange(x.shape[1]) + block * blocks // 2, x.shape[1] - 1)
-    centred = np.take(level, ahead, axis=1)
-    return np.where(np.isfinite(centred), centred, arrays.median(x)[:, None])
-
-
-def _last(level: Floats) -> Floats:
-    known = np.isfinite(level)
-    at = level.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
-    return np.asarray(level[np.arange(len(level)), at])
-
-
-def _growth(expected: Floats, deviation: Floats, lowest: Floats) -> tuple[Floats, Floats]:
-    """Return the median expectation and Taylor's exponent, 0 for a metric that goes below zero."""
-    usual = arrays.median(expected)
-    known = np.isfinite(deviation)
-    some = np.where(known, expected, np.nan)
-    low_end, high_end = arrays.quantile(some, 1 / 3)[:, None], arrays.quantile(some, 2 / 3)[:, None]
-    low, high = some <= low_end, some >= high_end
-    noise = np.log(arrays.spread(np.where(high, deviation, np.nan)) / arrays.spread(np.where(low, deviation, np.nan)))
-    size_low = arrays.median(np.where(low, np.maximum(some, _least_expected(usual)), np.nan))
-    size_high = arrays.median(np.where(high, np.maximum(some, _least_expected(usual)), np.nan))
-    exponent = np.clip(noise / np.log(size_high / size_low), 0.0, 1.0)
-    applies = (lowest >= 0) & (size_high > 1.05 * size_low) & np.isfinite(noise)
-    return usual, np.where(applies, exponent, 0.0)
-
-
-def _least_expected(usual: Floats) -> Floats:
-    return np.maximum(0.1 * usual, 1e-12)[:, None]
-
-
-def _factor(expected: Floats, usual: Floats, growth: Floats) -> Floats:
-    """Return how much larger than usual deviations are at an expectation, shape (m, n)."""
-    ratio = np.maximum(expected, _least_expected(usual)) / np.maximum(usual, 1e-12)[:, None]
-    return np.where(growth[:, None] > 0, ratio ** growth[:, None], 1.0)
-
-
-def _memory(deviation: Floats) -> Floats:
-    """Return the first autocorrelation of the deviations, cut at three standard deviations."""
-    limit = 3 * arrays.spread(deviation)[:, None]
-    now = np.clip(deviation, -limit, limit)
-    before = arrays.shifted(now, 1)
-    both = np.isfinite(now) & np.isfinite(before)
-    product = np.where(both, now * before, 0.0).sum(axis=1)
-    square = np.where(both, before * before, 0.0).sum(axis=1)
-    return np.where(square > 0, np.clip(product / np.where(square > 0, square, 1.0), 0.0, 0.98), 0.0)
 
 
 def _changes(deviation: Floats, memory: Floats) -> Floats:
@@ -456,57 +388,6 @@ def _changes(deviation: Floats, memory: Floats) -> Floats:
 def _sustained(deviation: Floats) -> Floats:
     """Return the mean deviation of each bucket and the three before it."""
     return arrays.trailing_mean(deviation, _SUSTAINED, _SUSTAINED / 2)
-
-
-def _repeats(values: Floats, gap: int) -> NDArray[np.bool_]:
-    """Return which buckets have the value of the one before, or of the last one up to ``gap`` columns before."""
-    known = np.isfinite(values)
-    columns = np.arange(values.shape[1])
-    last = np.maximum.accumulate(np.where(known, columns, -1), axis=1)
-    before = np.full_like(last, -1)
-    before[:, 1:] = last[:, :-1]
-    same = np.take_along_axis(values, np.maximum(before, 0), axis=1) == values
-    return np.asarray(known & same & (before >= 0) & (columns - before <= gap))
-
-
-def _runs(values: Floats, block: int, blocks: int) -> Floats:
-    """Return how many buckets in a row repeat the value before them, those of the newest ``blocks - 1`` blocks."""
-    known = np.isfinite(values)
-    repeats = _repeats(values, block)
-    total = np.cumsum(repeats, axis=1)
-    base = np.maximum.accumulate(np.where(known & ~repeats, total, 0), axis=1)
-    window = max(block * (blocks - 1), 1)
-    if window < values.shape[1]:
-        base[:, window:] = np.maximum(base[:, window:], total[:, :-window])
-    return np.where(known, (total - base).astype(np.float64), np.nan)
-
-
-def _still(values: Floats, block: int) -> Floats:
-    """Return minus log of the share of buckets that repeat the value before, by the rule of succession."""
-    same = _repeats(values, block).sum(axis=1)
-    return np.asarray(-np.log((same + 1.0) / (np.isfinite(values).sum(axis=1) + 1.0)))
-
-
-def _usual_values(values: Floats) -> Floats:
-    """Return the sorted values that came at least three times, and minus log of the share of each."""
-    found, count = np.unique(values[np.isfinite(values)], return_counts=True)
-    often = count >= _LEAST_OFTEN
-    return np.stack([found[often], -np.log(count[often] / count.sum())])
-
-
-def _telling(values: Floats, still: float, usual_values: Floats) -> Floats:
-    """Return how telling a repeat of each value is: no more than that it is that value at all."""
-    usual, share = usual_values
-    if not len(usual):
-        return np.full(len(values), still)
-    at = np.minimum(np.searchsorted(usual, values), len(usual) - 1)
-    return np.where(usual[at] == values, np.minimum(share[at], still), still)
-
-
-def _spread(deviation: Floats, x: Floats, counts: NDArray[np.intp]) -> Floats:
-    """Return a robust standard deviation that is never zero: a constant metric may move by a thousandth."""
-    found = arrays.spread(deviation) * (1 + 2 / np.maximum(counts, 1))
-    return np.where(found > 0, found, np.maximum(1e-3 * arrays.median(np.abs(x)), 1e-9))
 
 
 def _power_of_two(values: Floats) -> Floats:

@@ -1,0 +1,47 @@
+"""The level of a metric: the median of trailing means, which follows slowly and does not mind a short problem."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anomstack_provider.detection.seasonal import arrays
+from anomstack_provider.detection.series import Floats
+
+# With fewer means there is no level: the median of two is at the mercy of one extreme value.
+_LEAST_BLOCKS = 3
+
+
+def trailing(x: Floats, block: int, blocks: int, newest: int | None = None) -> Floats:
+    """
+    Return the median of the means of the ``blocks`` blocks that end at each bucket.
+
+    NaN with fewer than three means.
+
+    :param newest: only so many of the newest buckets are asked for; the others are NaN.
+    """
+    means = arrays.trailing_mean(x, block, max(block / 4, 1))
+    first = 0 if newest is None else max(x.shape[1] - newest, 0)
+    parts = [arrays.shifted(means, block * i)[:, first:] for i in range(blocks)]
+    ordered, count = arrays.sort_last(np.stack(parts, axis=-1))
+    level = np.full(x.shape, np.nan)
+    level[:, first:] = np.where(count >= min(_LEAST_BLOCKS, blocks), arrays.middle(ordered, count), np.nan)
+    return level
+
+
+def centred(x: Floats, block: int, blocks: int) -> Floats:
+    """Return the level that lies around each bucket, the median of the row where there is none."""
+    return ahead_of(trailing(x, block, blocks), x, block, blocks)
+
+
+def ahead_of(level: Floats, x: Floats, block: int, blocks: int) -> Floats:
+    """Return the trailing level of half its length later, the median of ``x`` where there is none."""
+    ahead = np.minimum(np.arange(x.shape[1]) + block * blocks // 2, x.shape[1] - 1)
+    centred = np.take(level, ahead, axis=1)
+    return np.where(np.isfinite(centred), centred, arrays.median(x)[:, None])
+
+
+def last(level: Floats) -> Floats:
+    """Return the newest level of each row that is known."""
+    known = np.isfinite(level)
+    at = level.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
+    return np.asarray(level[np.arange(len(level)), at])
