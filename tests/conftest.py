@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anomstack_provider.config.loader import load_batches
@@ -45,7 +45,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)  # the first calendar imports a library
 @given(st.data())
 def test_no_value_of_a_key_raises(data: st.DataObject):
     import yaml
