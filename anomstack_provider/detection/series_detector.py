@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -102,7 +101,7 @@ class SeriesDetector(BaseDetector):  # type: ignore[misc]
         self._set_n_classes(None)
         found = grains.parse(self.grain) if self.grain else grains.infer(times, self.timezone)
         self.grid_: Grid = grid_of(times, found, self.timezone)
-        self.unit_ = _power_of_two(values)
+        self.unit_ = float(arrays.power_of_two(values[None])[0])
         with np.errstate(all="ignore"):
             scores = self._learn(self._rows(times, values))
             known = np.isfinite(scores)
@@ -159,18 +158,6 @@ def scale_of(deviation: Floats) -> float:
     return found if found > _ROUNDING else _SMALLEST_SCALE
 
 
-def level(x: Floats, block: int, blocks: int, least: int = 1) -> Floats:
-    """
-    Return the median of the means of the ``blocks`` blocks that end at each column, shape of ``x``.
-
-    :param block: columns per block, a power of two; a mean needs a quarter of them.
-    :param least: NaN with fewer means than these.
-    """
-    means = arrays.trailing_mean(x, block, max(block / 4, 1))
-    stack = np.stack([arrays.shifted(means, block * i) for i in range(blocks)], axis=-1)
-    return np.where(np.isfinite(stack).sum(axis=-1) >= least, arrays.median(stack), np.nan)
-
-
 def _checked(X: ArrayLike) -> tuple[Times, Floats]:
     rows = np.asarray(X, np.float64)
     if rows.ndim != 2 or rows.shape[1] != 2:
@@ -180,13 +167,6 @@ def _checked(X: ArrayLike) -> tuple[Times, Floats]:
     if (np.diff(rows[:, 0]) <= 0).any():
         raise ValueError("a series detector takes rows in time order, one per timestamp")
     return rows[:, 0].astype(np.int64).astype("datetime64[us]"), np.ascontiguousarray(rows[:, 1])
-
-
-def _power_of_two(values: Floats) -> float:
-    """Return a power of two near the usual size: dividing by it costs no precision."""
-    size: Any = np.abs(values)
-    size = float(np.median(size / 2)) * 2 or float(size.max())
-    return float(2.0 ** np.floor(np.log2(min(size, 1e308)))) if size > 0 else 1.0
 
 
 def _seeing(crowded: NDArray[np.intp], reach: int, rows: int) -> NDArray[np.intp]:

@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KDTree
 
 from anomstack_provider.detection.grain import to_local, to_utc
-from anomstack_provider.detection.seasonal import arrays, novelty
+from anomstack_provider.detection.seasonal import arrays, level, novelty
 from anomstack_provider.detection.seasonal.grid import DAYS, ELAPSED, MONTHS
 from anomstack_provider.detection.seasonal.season import Fitter, season
 from anomstack_provider.detection.series import Floats
-from anomstack_provider.detection.series_detector import Rows, SeriesDetector, level, scale_of
+from anomstack_provider.detection.series_detector import Rows, SeriesDetector, scale_of
 
 _HOUR = 3_600_000_000
 _DAY = 24 * _HOUR
 _BLOCKS = 8
-_FOLDS = 5
 
 
 class _OnLevel(SeriesDetector):
@@ -49,7 +48,7 @@ class _OnLevel(SeriesDetector):
         self.block_ = block
         self.base_ = float(np.median(rows.x))
         placed, at = rows.placed(rows.x, self.reach)
-        found = level(placed, block, _BLOCKS)[0]
+        found = level.trailing(placed, block, _BLOCKS, least=1)[0]
         around = found[np.minimum(at + block * _BLOCKS // 2, len(found) - 1)]
         around = np.where(np.isfinite(around), around, self.base_)
         self.tables_ = tuple(table[0] for table in Fitter(self._slots(rows)).fit((rows.x - around)[None]))
@@ -91,7 +90,7 @@ class SeasonalResidual(_OnLevel):
 
     def _before(self, rows: Rows, rest: Floats) -> Floats:
         placed, at = rows.placed(rest, self.reach)
-        return np.asarray(arrays.shifted(level(placed, self.block_, _BLOCKS), 1)[0, at])
+        return np.asarray(arrays.shifted(level.trailing(placed, self.block_, _BLOCKS, least=1), 1)[0, at])
 
 
 class SlowDrift(_OnLevel):
@@ -124,7 +123,7 @@ class SlowDrift(_OnLevel):
     def _drift(self, rows: Rows) -> Floats:
         placed, at = rows.placed(self._seasonless(rows), self.reach)
         # The level of a block or two is noise, which would look like drift.
-        found = level(placed, self.block_, _BLOCKS, least=_BLOCKS // 2)
+        found = level.trailing(placed, self.block_, _BLOCKS, least=_BLOCKS // 2)
         return np.asarray((found - arrays.shifted(found, self.block_ * _BLOCKS))[0, at])
 
 
@@ -182,8 +181,7 @@ class SlotNeighbours(SeriesDetector):
         changes = self._changes(rows)
         self.references_ = np.sort(changes[np.isfinite(changes)])
         self.scale_ = scale_of(self.references_)
-        folds = np.arange(len(rows)) * _FOLDS // len(rows)
-        return np.asarray(novelty.cross_fitted(changes[None], folds)[0] / self.scale_)
+        return np.asarray(novelty.cross_fitted(changes[None], novelty.folds(len(rows)))[0] / self.scale_)
 
     def _scores(self, rows: Rows) -> Floats:
         return np.asarray(novelty.distance(self.references_, self._changes(rows)) / self.scale_)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomstack_provider.artifacts.serialization import dumps, loads
+from anomstack_provider.config.spec import ModelConfig, PreprocessParams
 from anomstack_provider.detection import detectors, pipeline, series_detectors
 from anomstack_provider.detection.grain import INSTANT, Grain, parse
 from anomstack_provider.detection.series import Series
@@ -387,23 +387,12 @@ def test_any_series_is_scored_or_refused(
         assert model.decision_function(data[i - model.reach : i + 1])[-1] == scores[i]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    diff_n: int = 1
-    smooth_n: int = 3
-    lags_n: int = 5
-    freq: str | None = None
-    freq_agg: str = "mean"
+def model(name: str, params: dict[str, Any] | None = None) -> ModelConfig:
+    return ModelConfig(model_name=name, model_params=params or {})
 
 
-@dataclass(frozen=True)
-class Model:
-    model_name: str
-    model_params: dict[str, Any] = field(default_factory=dict)
-
-
-RECIPE = Recipe()
-MIXED = (Model("PCA"), *(Model(cls.__name__, {"contamination": 0.01}) for cls in CLASSES))
+RECIPE = PreprocessParams()
+MIXED = (model("PCA"), *(model(cls.__name__, {"contamination": 0.01}) for cls in CLASSES))
 
 
 def series(values: np.ndarray) -> Series:
@@ -411,7 +400,7 @@ def series(values: np.ndarray) -> Series:
     return Series(times, np.asarray(values, np.float64))
 
 
-def fit(values: np.ndarray, models: tuple[Model, ...] = MIXED) -> pipeline.FittedMetric:
+def fit(values: np.ndarray, models: tuple[ModelConfig, ...] = MIXED) -> pipeline.FittedMetric:
     return pipeline.fit(series(values), parse("1h"), RECIPE, models, "Europe/Berlin")
 
 
@@ -441,12 +430,12 @@ def test_series_detectors_mix_with_pyods_in_a_pipeline() -> None:
 
 def test_a_bucket_with_little_before_it_is_scored_from_what_there_is() -> None:
     values = daily_wave(400)
-    only = (Model("SeasonalResidual"),)
+    only = (model("SeasonalResidual"),)
     scored = pipeline.score(fit(values, only), series(values), np.arange(400), RECIPE, "mean")
     assert scored.index[0] == pipeline.LEAST_BEFORE
-    window = (Model("WindowNeighbours", {"window": 3}),)
+    window = (model("WindowNeighbours", {"window": 3}),)
     assert pipeline.score(fit(values, window), series(values), np.arange(9), RECIPE, "mean").index[0] == 2
-    mixed = pipeline.score(fit(values, (Model("PCA"), *window)), series(values), np.arange(20), RECIPE, "mean")
+    mixed = pipeline.score(fit(values, (model("PCA"), *window)), series(values), np.arange(20), RECIPE, "mean")
     assert mixed.index[0] == 8
 
 
@@ -471,14 +460,14 @@ def test_no_bucket_sees_points_older_than_the_span() -> None:
 
 
 def test_reach_is_the_most_of_all_models() -> None:
-    pca, window = Model("PCA"), Model("WindowNeighbours", {"window": 5})
+    pca, window = model("PCA"), model("WindowNeighbours", {"window": 5})
     assert pipeline.reach(RECIPE, [pca]) == 8
     assert pipeline.reach(RECIPE, [window]) == 4
     assert pipeline.reach(RECIPE, [pca, window]) == 8
-    assert pipeline.reach(RECIPE, [pca, Model("FlatLine")]) == 128
-    assert pipeline.reach(RECIPE, [Model("SlotNeighbours")]) == 2160
-    assert pipeline.reach(RECIPE, [Model("SlotNeighbours")], parse("1h")) == 170
-    assert pipeline.reach(RECIPE, [Model("SeasonalResidual")], parse("1d")) == 64
+    assert pipeline.reach(RECIPE, [pca, model("FlatLine")]) == 128
+    assert pipeline.reach(RECIPE, [model("SlotNeighbours")]) == 2160
+    assert pipeline.reach(RECIPE, [model("SlotNeighbours")], parse("1h")) == 170
+    assert pipeline.reach(RECIPE, [model("SeasonalResidual")], parse("1d")) == 64
 
 
 @each
@@ -490,7 +479,7 @@ def test_no_fitted_detector_reaches_further_than_was_said(cls: type[SeriesDetect
     times = pd.date_range("2001-01-01", periods=700, freq=freq, unit="us").to_numpy()
     values = np.random.default_rng(0).normal(100, 5, 700)
     found: Grain = INSTANT if grain == "instant" else parse(grain)
-    config = Model(cls.__name__)
+    config = model(cls.__name__)
     if cls is SlotNeighbours and grain == "1w":
         with pytest.raises(pipeline.CannotFit, match="SlotNeighbours found no season"):
             pipeline.fit(Series(times, values), found, RECIPE, [config], "UTC")
@@ -502,8 +491,8 @@ def test_no_fitted_detector_reaches_further_than_was_said(cls: type[SeriesDetect
 
 def test_a_detector_that_cannot_be_fitted_leaves_the_others() -> None:
     values = daily_wave(15)
-    assert [model.name for model in fit(values, (Model("PCA"), Model("FlatLine"))).models] == ["PCA"]
+    assert [model.name for model in fit(values, (model("PCA"), model("FlatLine"))).models] == ["PCA"]
     with pytest.raises(
         pipeline.CannotFit, match="FlatLine: ValueError: FlatLine needs at least 20 training rows, got 8"
     ):
-        fit(values[:8], (Model("PCA"), Model("FlatLine")))
+        fit(values[:8], (model("PCA"), model("FlatLine")))

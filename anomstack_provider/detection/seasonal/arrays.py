@@ -68,3 +68,11 @@ def quantile(x: Floats, share: float) -> Floats:
     ordered, count = sort_last(x)
     at = np.clip((share * count).astype(np.intp), 0, np.maximum(count - 1, 0))
     return np.take_along_axis(ordered, at[..., None], axis=-1)[..., 0]
+
+
+def power_of_two(values: Floats) -> Floats:
+    """Return a power of two near the usual size of each row: dividing by it costs no precision."""
+    # Halved, for the sum of the two in the middle may be beyond the largest number.
+    size = 2 * median(np.abs(values) / 2)
+    size = np.where(size > 0, size, np.nanmax(np.abs(values), axis=1))
+    return np.where(size > 0, np.ldexp(1.0, np.frexp(size)[1] - 1), 1.0)

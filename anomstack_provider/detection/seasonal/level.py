@@ -11,20 +11,20 @@ from anomstack_provider.detection.series import Floats
 _LEAST_BLOCKS = 3
 
 
-def trailing(x: Floats, block: int, blocks: int, newest: int | None = None) -> Floats:
+def trailing(x: Floats, block: int, blocks: int, newest: int | None = None, least: int = _LEAST_BLOCKS) -> Floats:
     """
     Return the median of the means of the ``blocks`` blocks that end at each bucket.
 
-    NaN with fewer than three means.
-
+    :param block: buckets per block, a power of two; a mean needs a quarter of them.
     :param newest: only so many of the newest buckets are asked for; the others are NaN.
+    :param least: NaN with fewer means than these.
     """
     means = arrays.trailing_mean(x, block, max(block / 4, 1))
     first = 0 if newest is None else max(x.shape[1] - newest, 0)
     parts = [arrays.shifted(means, block * i)[:, first:] for i in range(blocks)]
     ordered, count = arrays.sort_last(np.stack(parts, axis=-1))
     level = np.full(x.shape, np.nan)
-    level[:, first:] = np.where(count >= min(_LEAST_BLOCKS, blocks), arrays.middle(ordered, count), np.nan)
+    level[:, first:] = np.where(count >= min(least, blocks), arrays.middle(ordered, count), np.nan)
     return level
 
 

@@ -34,7 +34,6 @@ _DAY = 86_400_000_000
 # A level is the median of eight trailing means: a problem shorter than half of them does not become the level.
 _BLOCKS = 8
 _BLOCK, _BLOCK_OF_DAYS = 32, 8
-_FOLDS = 5
 # The tail of a member begins here; that of the peaks, which are large already, at their median.
 _BEYOND, _PEAKS_BEYOND = 0.93, 0.5
 # Distances grow faster in a tail than deviations; this power of them has a tail that is nearly exponential.
@@ -161,7 +160,7 @@ def fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
 
 def _fit(values: Floats, grid: Grid, slots: Slots, span: int) -> list[Fitted]:
     counts = np.isfinite(values).sum(axis=1)
-    unit = _power_of_two(values)
+    unit = arrays.power_of_two(values)
     x = _in_units(values, unit[:, None])
     lowest = np.nanmin(x, axis=1)
     block, blocks = blocks_for(grid, span)
@@ -226,7 +225,7 @@ def _full(
     rows: NDArray[np.intp],
 ) -> dict[int, Full]:
     """Return what the full rung has more, by row."""
-    folds = _folds(x.shape[1])
+    folds = novelty.folds(x.shape[1])
     least = 1e-3 * np.maximum(arrays.median(np.abs(x)), 1e-12)
     rounding = 1e-9 * least
     surprises = []
@@ -365,9 +364,9 @@ def _cross_fitted(
 
     :param flat: the values without their level, which the season is fitted to.
     """
-    folds = _folds(x.shape[1])
+    folds = novelty.folds(x.shape[1])
     outside = np.zeros_like(x)
-    for number in range(_FOLDS):
+    for number in np.unique(folds):
         own = folds == number
         tables = fitter.fit(np.where(own, np.nan, flat))
         outside[:, own] = season(tables, fitter.slots, x.shape)[:, own]
@@ -390,21 +389,9 @@ def _sustained(deviation: Floats) -> Floats:
     return arrays.trailing_mean(deviation, _SUSTAINED, _SUSTAINED / 2)
 
 
-def _power_of_two(values: Floats) -> Floats:
-    """Return a power of two near the usual size of each row: dividing by it costs no precision."""
-    # Halved, for the sum of the two in the middle may be beyond the largest number.
-    size = 2 * arrays.median(np.abs(values) / 2)
-    size = np.where(size > 0, size, np.nanmax(np.abs(values), axis=1))
-    return np.where(size > 0, np.ldexp(1.0, np.frexp(size)[1] - 1), 1.0)
-
-
 def _in_units(values: Floats, unit: Floats | float) -> Floats:
     """Return the values in their unit; one that is beyond all measure as the largest that can be reckoned with."""
     return np.clip(values / unit, -_LARGEST_RATIO, _LARGEST_RATIO)
-
-
-def _folds(columns: int) -> NDArray[np.int64]:
-    return np.arange(columns) * _FOLDS // max(columns, 1)
 
 
 def _peak_size(grid: Grid, columns: int) -> int:

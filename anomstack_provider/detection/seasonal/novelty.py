@@ -16,24 +16,30 @@ from anomstack_provider.detection.series import Floats
 
 # The third nearest: one or two odd values in the past do not make a third one usual.
 NEIGHBOURS = 3
+_FOLDS = 5
 
 
-def cross_fitted(x: Floats, folds: NDArray[np.int64]) -> Floats:
+def folds(columns: int) -> NDArray[np.int64]:
+    """Return the fold of each column: five stretches of time of equal length, shape (columns,)."""
+    return np.arange(columns) * _FOLDS // max(columns, 1)
+
+
+def cross_fitted(x: Floats, fold_of: NDArray[np.int64]) -> Floats:
     """
     Return each value's distance to the third nearest of the values outside its own fold, shape (m, n).
 
     Neighbours in time resemble each other; a fold is a stretch of time, so they do not vouch for each other.
 
     :param x: shape (m, n), NaN where there is no value; so is the result.
-    :param folds: number of the fold of each column, shape (n,).
+    :param fold_of: number of the fold of each column, shape (n,).
     """
     rows = len(x)
     order = np.argsort(x, axis=1, kind="stable")
     ordered = np.take_along_axis(x, order, axis=1)
     known = np.where(np.isnan(ordered), np.inf, ordered)
-    fold = folds[order]
+    fold = fold_of[order]
     out = np.full_like(x, np.nan)
-    for number in np.unique(folds):
+    for number in np.unique(fold_of):
         others = fold != number
         references = known[others].reshape(rows, -1)
         below = np.cumsum(others, axis=1)[~others].reshape(rows, -1)
