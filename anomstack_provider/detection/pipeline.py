@@ -20,7 +20,9 @@ from anomstack_provider.detection import baseline, detectors, features
 from anomstack_provider.detection.baseline import Baseline
 from anomstack_provider.detection.grain import Grain
 from anomstack_provider.detection.seasonal import batch
-from anomstack_provider.detection.seasonal import model as seasonal
+from anomstack_provider.detection.seasonal.judgement import Judgement
+from anomstack_provider.detection.seasonal.model import FULL
+from anomstack_provider.detection.seasonal.model import Fitted as FittedSeasonal
 from anomstack_provider.detection.seasonal.score import score_of
 from anomstack_provider.detection.series import Floats, Series
 
@@ -107,22 +109,14 @@ class FittedMetric:
     points: int
 
 
-@dataclass(frozen=True)
-class FittedSeasonal:
-    """The model of one metric by the seasonal recipe."""
-
-    grain: Grain
-    model: seasonal.Fitted
-
-
 Fitted: TypeAlias = FittedMetric | FittedSeasonal
 
 
 def rung(fitted: Fitted) -> str:
     """Return what to add to an outcome when a metric is too young for all that its recipe asks, else nothing."""
-    if isinstance(fitted, FittedMetric) or fitted.model.rung == seasonal.FULL:
+    if isinstance(fitted, FittedMetric) or fitted.rung == FULL:
         return ""
-    return f" ({fitted.model.rung})"
+    return f" ({fitted.rung})"
 
 
 @dataclass(frozen=True)
@@ -233,33 +227,25 @@ def score(
     return Scores(index, combined, *fitted.baseline.expect(series.times[index]), tried)
 
 
-def score_seasonal(
-    fitted: FittedSeasonal,
-    series: Series,
-    wanted: NDArray[np.intp],
-    timezone: str,
-    calendar: batch.Weekdays,
-    budget: float,
-    span: timedelta | None,
-) -> Scores:
+def score_seasonal(asked: Sequence[batch.Asked], timezone: str, budget: float, span: timedelta | None) -> list[Scores]:
     """
-    Score the buckets at the positions ``wanted``; the score says how often a usual month brings one that odd.
+    Score buckets of many metrics; a score says how often a usual month brings one that odd.
 
     :param budget: false alarms a month that the expected range is drawn for.
     :param span: how far back the points of one bucket may lie.
     """
-    if len(wanted) == 0:
-        none = np.empty(0)
-        return Scores(wanted, none, none, none, none, 0)
-    found = batch.judge(fitted.model, series, wanted, timezone, calendar, budget, span)
+    return [_known(one, found) for one, found in zip(asked, batch.judge(asked, timezone, budget, span), strict=True)]
+
+
+def _known(asked: batch.Asked, found: Judgement) -> Scores:
     finite = np.isfinite(found.rate)
     return Scores(
-        wanted[finite],
+        asked.wanted[finite],
         score_of(found.rate[finite]),
         found.expected[finite],
         found.lower[finite],
         found.upper[finite],
-        len(wanted),
+        len(asked.wanted),
     )
 
 

@@ -181,10 +181,10 @@ class SlotNeighbours(SeriesDetector):
         changes = self._changes(rows)
         self.references_ = np.sort(changes[np.isfinite(changes)])
         self.scale_ = scale_of(self.references_)
-        return np.asarray(novelty.cross_fitted(changes[None], novelty.folds(len(rows)))[0] / self.scale_)
+        return np.asarray(novelty.cross_fitted(changes[None], novelty.folds(len(rows)))[0][0] / self.scale_)
 
     def _scores(self, rows: Rows) -> Floats:
-        return np.asarray(novelty.distance(self.references_, self._changes(rows)) / self.scale_)
+        return np.asarray(novelty.distance(self.references_[None], self._changes(rows)[None])[0] / self.scale_)
 
     def _candidates(self) -> list[int]:
         """Return the seasons to try: days of elapsed time, else columns."""

@@ -14,14 +14,15 @@ from anomstack_provider.steps.ports import COLUMNS, MetricRows
 from anomstack_provider.steps.training import stamp
 
 _KEY = ["metric_name", "metric_type", "metric_timestamp"]
+_TEXTS = ["metric_name", "metric_type", "metadata"]
 
 
 class MemoryRows:
     """Rows of one batch in memory, with the behaviour of the metrics table."""
 
     def __init__(self) -> None:
-        empty = pd.DataFrame(columns=COLUMNS)
-        self.rows = empty.astype({"metric_timestamp": "datetime64[us]", "metric_value": "float64"})
+        # By metric type, each sorted by name and time: what is read is mostly of one type and needs no sorting.
+        self._rows: dict[str, pd.DataFrame] = {}
 
     def read(
         self,
@@ -34,21 +35,13 @@ class MemoryRows:
         metrics: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Return rows as :meth:`MetricStore.read` does."""
-        rows = self.rows
-        times = rows["metric_timestamp"].to_numpy()
-        keep = rows["metric_type"].isin(list(metric_types)).to_numpy() & (times < stamp(until))
-        if since is not None:
-            keep &= times >= stamp(since)
-        if metrics is not None:
-            keep &= rows["metric_name"].isin(list(metrics)).to_numpy()
-        found = rows[keep].sort_values(_KEY, kind="stable", ignore_index=True)
-        if newest is None:
-            return found
-        older = found["metric_timestamp"].to_numpy() < stamp(cut or until)
-        rank = found[older].groupby(_KEY[:2], sort=False).cumcount(ascending=False).to_numpy()
-        keep = np.ones(len(found), bool)
-        keep[older] = rank < newest
-        return found[keep].reset_index(drop=True)
+        return _together(
+            [
+                _part(self._rows[kind], since, until, newest, cut or until, metrics)
+                for kind in dict.fromkeys(metric_types)
+                if kind in self._rows
+            ]
+        )
 
     def newest_timestamp(self, metric_type: str, before: datetime) -> datetime | None:
         """Return the newest time of that type before an aware time, None if there is none."""
@@ -59,14 +52,12 @@ class MemoryRows:
     def replace(self, rows: pd.DataFrame, *, clear: pd.DataFrame | None = None) -> int:
         """Put rows in the place of those with the same keys."""
         gone = rows[_KEY] if clear is None else pd.concat([rows[_KEY], clear[_KEY]])
-        kept = self.rows
-        if len(kept):
-            kept = kept[~pd.MultiIndex.from_frame(kept[_KEY]).isin(pd.MultiIndex.from_frame(gone))]
-        parts = [part for part in (kept, rows[COLUMNS]) if len(part)]
-        if parts:
-            self.rows = pd.concat(parts, ignore_index=True)
-        elif len(self.rows):
-            self.rows = self.rows.iloc[:0]
+        for kind, keys in gone.groupby("metric_type", sort=False):
+            kept = self._rows.get(str(kind), _EMPTY)
+            if len(kept):
+                kept = kept[~pd.MultiIndex.from_frame(kept[_KEY]).isin(pd.MultiIndex.from_frame(keys))]
+            new = rows[rows["metric_type"] == kind][COLUMNS].astype(dict.fromkeys(_TEXTS, object))
+            self._rows[str(kind)] = _together([kept, new.sort_values(_KEY, kind="stable", ignore_index=True)])
         return len(rows)
 
 
@@ -94,14 +85,51 @@ class Overlay(MemoryRows):
             parts.append(self.table.read(["metric"], **limits))
         if own := [t for t in metric_types if t != "metric"]:
             parts.append(super().read(own, **limits))
-        filled = [part for part in parts if len(part)] or parts[:1]
-        return pd.concat(filled).sort_values(_KEY, kind="stable", ignore_index=True)
+        return _together(parts)
 
     def newest_timestamp(self, metric_type: str, before: datetime) -> datetime | None:
         """Return the newest time of that type before an aware time, None if there is none."""
         if metric_type == "metric":
             return self.table.newest_timestamp(metric_type, before)
         return super().newest_timestamp(metric_type, before)
+
+
+def _part(
+    rows: pd.DataFrame,
+    since: datetime | None,
+    until: datetime,
+    newest: int | None,
+    cut: datetime,
+    metrics: Sequence[str] | None,
+) -> pd.DataFrame:
+    """Return the rows of one type that a read wants."""
+    times = rows["metric_timestamp"].to_numpy()
+    keep = times < stamp(until)
+    if since is not None:
+        keep &= times >= stamp(since)
+    if metrics is not None:
+        keep &= rows["metric_name"].isin(list(metrics)).to_numpy()
+    if newest is not None:
+        older = np.flatnonzero(keep & (times < stamp(cut)))
+        names = rows["metric_name"].to_numpy()[older]
+        counts = np.diff(np.flatnonzero(np.r_[True, names[1:] != names[:-1], True])) if len(older) else older
+        # How many rows of its metric come after each.
+        rank = np.repeat(np.cumsum(counts), counts) - np.arange(len(older)) - 1
+        keep[older[rank >= newest]] = False
+    return rows[keep].reset_index(drop=True)
+
+
+def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of several sorted parts, sorted."""
+    filled = [part for part in parts if len(part)]
+    if len(filled) < 2:
+        return filled[0] if filled else _EMPTY.copy()
+    return pd.concat(filled).sort_values(_KEY, kind="stable", ignore_index=True)
+
+
+_EMPTY = pd.DataFrame({column: pd.Series([], dtype=object) for column in COLUMNS}).astype(
+    {"metric_timestamp": "datetime64[us]", "metric_value": "float64"}
+)
 
 
 class NoModels:

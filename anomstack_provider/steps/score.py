@@ -7,7 +7,6 @@ that it judges, and every run that scores the bucket, live or in a backfill, in 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -17,19 +16,20 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from anomstack_provider.artifacts.errors import ModelRefused, UnsupportedModel
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain, pipeline
 from anomstack_provider.detection.calendar import Calendar
+from anomstack_provider.detection.seasonal import batch
 from anomstack_provider.detection.seasonal.model import MOST_COLUMNS
-from anomstack_provider.detection.series import EMPTY, Series, Times, split
+from anomstack_provider.detection.series import EMPTY, Series, split
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import train as train_step
 from anomstack_provider.steps.outcomes import StepResult
-from anomstack_provider.steps.ports import COLUMNS, MetricRows, Models
+from anomstack_provider.steps.ports import MetricRows, Models
+from anomstack_provider.steps.score_rows import ScoreRows
 from anomstack_provider.steps.training import (
     Trained,
     freq_lengths,
@@ -95,7 +95,7 @@ def fill(
     plan = _plan(spec, series, done, cut, back, since, rescore)
     for tick in sorted(plan):
         run.score_tick(tick, series, plan[tick])
-    rows = pd.DataFrame(run.rows, columns=COLUMNS)
+    rows = run.scored.frame()
     written = store.replace(rows) if len(rows) else 0
     outcomes = {name: run.outcomes.get(name) or _idle(spec, points, window) for name, points in series.items()}
     for name, outcome in outcomes.items():
@@ -147,17 +147,20 @@ def _plan(
     since: datetime | None,
     rescore: bool,
 ) -> _Plan:
+    wanted = {name: _wanted(spec, points, done.get(name), cut, back, since, rescore) for name, points in series.items()}
+    starts = np.unique(np.concatenate([points.times[wanted[name]] for name, points in series.items()] or [_NO_TIMES]))
+    tick_of = [train_step.scoring_tick(spec, start) for start in starts]
+    ticks = sorted(set(tick_of))
+    number_of = np.array([ticks.index(tick) for tick in tick_of], np.intp)
     plan: _Plan = defaultdict(dict)
-    tick_of: dict[np.datetime64, datetime] = {}
     for name, points in series.items():
-        wanted = _wanted(spec, points, done.get(name), cut, back, since, rescore)
-        for start in np.unique(points.times[wanted]):
-            if start not in tick_of:
-                tick_of[start] = train_step.scoring_tick(spec, start)
-        own = np.array([tick_of[start] for start in points.times[wanted]], object)
-        for tick in set(own):
-            plan[tick][name] = wanted[own == tick]
+        own = number_of[np.searchsorted(starts, points.times[wanted[name]])]
+        for number in np.unique(own).tolist():
+            plan[ticks[number]][name] = wanted[name][own == number]
     return plan
+
+
+_NO_TIMES = np.empty(0, "datetime64[us]")
 
 
 def _wanted(
@@ -192,6 +195,16 @@ def _idle(spec: BatchSpec, points: Series, window: RunWindow) -> str:
     return "no data" if overdue else "up to date"
 
 
+@dataclass(frozen=True)
+class _Due:
+    """Buckets of one metric, at ``positions``, and the model of ``tick`` that is to score them."""
+
+    points: Series
+    positions: NDArray[np.intp]
+    fitted: Any
+    tick: datetime
+
+
 @dataclass
 class _Run:
     """One pass over the plan: models of a tick at a time, rows collected for one write."""
@@ -202,7 +215,7 @@ class _Run:
     models: Models
     shard: int
     shards: int
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    scored: ScoreRows = field(default_factory=ScoreRows)
     outcomes: dict[str, str] = field(default_factory=dict)
     first_tick: datetime | None = None
 
@@ -221,17 +234,19 @@ class _Run:
         learning = [name for name in wanted if name not in trained.models]
         # Read outside of what is caught below: a database that fails is the step's failure, not a metric's.
         history = self.training if learning else {}
-        for name, positions in wanted.items():
-            points = series[name]
-            fitted = trained.models.get(name)
+        ready = {name: fitted for name in wanted if (fitted := trained.models.get(name)) is not None}
+        self._score({name: _Due(series[name], wanted[name], fitted, tick) for name, fitted in ready.items()})
+        for name in learning:
             try:
-                if fitted is not None:
-                    self._score(name, points, positions, fitted, tick)
-                else:
-                    self._score_learning(name, points, positions, history.get(name), trained.outcomes.get(name, ""))
-            except Exception as error:  # one metric never stops its neighbours; the outcome carries the reason
-                log.exception("metric %r: scoring with the models of %s failed", name, tick)
-                self._say(name, f"failed: {type(error).__name__}: {error}")
+                outcome = trained.outcomes.get(name, "")
+                self._score_learning(name, series[name], wanted[name], history.get(name), outcome)
+            except Exception as error:
+                self._fail(name, error)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        """Note that a metric failed: one metric never stops its neighbours; the outcome carries the reason."""
+        log.error("metric %r: scoring failed", name, exc_info=error)
+        self._say(name, f"failed: {type(error).__name__}: {error}")
 
     def _say(self, name: str, outcome: str) -> None:
         """Note what became of a metric's newest bucket; a failure on any of its buckets is not taken back."""
@@ -273,52 +288,53 @@ class _Run:
             if isinstance(fitted, str):
                 self._say(name, fitted)
             else:
-                self._score(name, points, np.array([position]), fitted, start)
+                self._score({name: _Due(points, np.array([position]), fitted, start)})
 
-    def _score(
-        self, name: str, points: Series, positions: NDArray[np.intp], fitted: pipeline.Fitted, tick: datetime
-    ) -> None:
+    def _score(self, due: Mapping[str, _Due]) -> None:
+        """Score the buckets that are closed, those of the seasonal recipe all together."""
+        closed = {}
+        for name, one in due.items():
+            ends = one.fitted.grain.ends(one.points.times[one.positions], self.spec.timezone)
+            closed[name] = one.positions[ends <= stamp(self.window.end - self.spec.completeness_delay)]
+        together = {
+            name: batch.Asked(one.fitted, one.points, closed[name], Calendar.for_metric(self.spec, name))
+            for name, one in due.items()
+            if not isinstance(one.fitted, pipeline.FittedMetric) and len(closed[name])
+        }
+        judged = self._judge(together)
+        for name, one in due.items():
+            try:
+                if isinstance(one.fitted, pipeline.FittedMetric):
+                    self._keep(name, one, closed[name], self._score_features(one, closed[name]))
+                elif name in judged:
+                    self._keep(name, one, closed[name], judged[name])
+            except Exception as error:
+                self._fail(name, error)
+
+    def _judge(self, asked: Mapping[str, batch.Asked]) -> dict[str, pipeline.Scores]:
         spec = self.spec
-        ends = fitted.grain.ends(points.times[positions], spec.timezone)
-        closed = ends <= stamp(self.window.end - spec.completeness_delay)
-        if isinstance(fitted, pipeline.FittedSeasonal):
-            calendar = Calendar.for_metric(spec, name)
-            budget = spec.false_alarms_per_month
-            scored = pipeline.score_seasonal(
-                fitted, points, positions[closed], spec.timezone, calendar, budget, training_span(spec)
+        try:
+            found = pipeline.score_seasonal(
+                list(asked.values()), spec.timezone, spec.false_alarms_per_month, training_span(spec)
             )
-        else:
-            recipe, combine = spec.preprocess_params, spec.model_combination_method
-            scored = pipeline.score(fitted, points, positions[closed], recipe, combine, _span(spec))
-        self.rows.extend(_rows(spec, name, points, scored, str(fitted.grain), tick))
+        except Exception as error:
+            if len(asked) == 1:
+                self._fail(next(iter(asked)), error)
+                return {}
+            log.warning("judging together failed, one by one: %s", error)
+            return {name: scores for key in asked for name, scores in self._judge({key: asked[key]}).items()}
+        return dict(zip(asked, found, strict=True))
+
+    def _score_features(self, due: _Due, positions: NDArray[np.intp]) -> pipeline.Scores:
+        spec = self.spec
+        recipe, combine = spec.preprocess_params, spec.model_combination_method
+        return pipeline.score(due.fitted, due.points, positions, recipe, combine, _span(spec))
+
+    def _keep(self, name: str, due: _Due, closed: NDArray[np.intp], scored: pipeline.Scores) -> None:
+        self.scored.add(self.spec, name, due.points, scored, str(due.fitted.grain), due.tick.isoformat())
         if len(scored.index):
-            self._say(name, "scored" + pipeline.rung(fitted))
+            self._say(name, "scored" + pipeline.rung(due.fitted))
         elif scored.tried:
             self._say(name, "no finite score")
-        elif closed.any():
+        elif len(closed):
             self._say(name, "too few recent points")
-
-
-def _rows(
-    spec: BatchSpec, name: str, points: Series, scored: pipeline.Scores, length: str, tick: datetime
-) -> list[tuple[Any, ...]]:
-    """Return score rows; the metadata tell the value, what was expected, the grain and the model's tick."""
-    times: Times = points.times[scored.index]
-    decimals = spec.score_metric_rounding
-    values = scored.score if decimals < 0 else np.round(scored.score, decimals)
-    rows = []
-    for i, time in enumerate(times):
-        metadata = {
-            "value": float(points.values[scored.index[i]]),
-            "expected": float(scored.expected[i]),
-            "lower": _finite(scored.lower[i]),
-            "upper": _finite(scored.upper[i]),
-            "grain": length,
-            "model": tick.isoformat(),
-        }
-        rows.append((name, "score", time, float(values[i]), json.dumps(metadata)))
-    return rows
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

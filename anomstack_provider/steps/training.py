@@ -43,8 +43,9 @@ def stamp(moment: datetime) -> np.datetime64:
 
 def own_scores(frame: pd.DataFrame) -> NDArray[np.bool_]:
     """Return which rows are scores that this package wrote: another tool's say nothing of their bucket."""
-    told = frame["metadata"].astype(object).map(lambda text: isinstance(text, str) and '"grain"' in text)
-    return np.asarray((frame["metric_type"] == "score") & told.astype(bool))
+    own: NDArray[np.bool_] = (frame["metric_type"] == "score").to_numpy(bool, copy=True)
+    own[own] = [isinstance(text, str) and '"grain"' in text for text in frame["metadata"].to_numpy(object)[own]]
+    return own
 
 
 def in_shard(metric_name: str, shard: int, shards: int) -> bool:
@@ -170,8 +171,7 @@ def _fit(spec: BatchSpec, ready: Mapping[str, batch.Training]) -> Iterator[tuple
             for name, one in ready.items():
                 yield from _fit(spec, {name: one})
             return
-        for name, model in fitted.items():
-            yield name, pipeline.FittedSeasonal(ready[name].grain, model)
+        yield from fitted.items()
         return
     for name, one in ready.items():
         try:

@@ -62,8 +62,8 @@ def read_frame(columns: dict[str, Any]) -> pd.DataFrame:
     """Return a query's columns, sorted by key, as a frame; of rows with the same key the last one is kept."""
     frame = pd.DataFrame(
         {
-            "metric_name": _texts(columns["metric_name"]),
-            "metric_type": _texts(columns["metric_type"]),
+            "metric_name": pd.Series(_texts(columns["metric_name"]), dtype=object),
+            "metric_type": pd.Series(_texts(columns["metric_type"]), dtype=object),
             "metric_timestamp": np.asarray(columns["metric_timestamp"], dtype="datetime64[us]"),
             "metric_value": _floats(columns["metric_value"]),
             "metadata": pd.Series(_texts(columns["metadata"]), dtype=object),

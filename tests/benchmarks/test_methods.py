@@ -71,7 +71,9 @@ def test_a_preview_scores_every_judged_bucket_of_a_batch():
     ).batches()
     found = product.preview(product.OURS, batch)
     assert found.columns.tolist() == ["series", "timestamp", "score", "alerted"]
-    pd.testing.assert_frame_equal(found[["series", "timestamp"]], batch.rows[["series", "timestamp"]])
+    pd.testing.assert_frame_equal(
+        found[["series", "timestamp"]], batch.rows[["series", "timestamp"]], check_dtype=False
+    )
     judged = found["timestamp"] >= start
     assert found.loc[judged, "score"].notna().mean() > 0.9
     assert found.loc[~judged, "score"].isna().all()

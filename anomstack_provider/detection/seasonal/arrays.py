@@ -46,6 +46,11 @@ def sort_last(x: Floats) -> tuple[Floats, NDArray[np.intp]]:
     return np.sort(x, axis=-1), np.isfinite(x).sum(axis=-1)
 
 
+def search(ordered: Floats, x: Floats) -> NDArray[np.intp]:
+    """Return how many values of its row, sorted with NaN last, are less than each ``x``, shape (m, k)."""
+    return np.stack([np.searchsorted(row, wanted) for row, wanted in zip(ordered, x, strict=True)])
+
+
 def middle(ordered: Floats, count: NDArray[np.intp]) -> Floats:
     """Return the medians of rows sorted by :func:`sort_last`; NaN for an empty one."""
     low = np.take_along_axis(ordered, np.maximum(count - 1, 0)[..., None] // 2, axis=-1)[..., 0]

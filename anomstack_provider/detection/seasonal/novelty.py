@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anomstack_provider.detection.seasonal.arrays import search
 from anomstack_provider.detection.series import Floats
 
 # The third nearest: one or two odd values in the past do not make a third one usual.
@@ -24,35 +25,42 @@ def folds(columns: int) -> NDArray[np.int64]:
     return np.arange(columns) * _FOLDS // max(columns, 1)
 
 
-def cross_fitted(x: Floats, fold_of: NDArray[np.int64]) -> Floats:
+def cross_fitted(x: Floats, fold_of: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """
-    Return each value's distance to the third nearest of the values outside its own fold, shape (m, n).
+    Return each value's distance to the third nearest of the values outside its own fold, and the sorted values.
 
     Neighbours in time resemble each other; a fold is a stretch of time, so they do not vouch for each other.
 
-    :param x: shape (m, n), NaN where there is no value; so is the result.
+    :param x: shape (m, n), NaN where there is no value; so are both results, the sorted values' last.
     :param fold_of: number of the fold of each column, shape (n,).
     """
-    rows = len(x)
-    order = np.argsort(x, axis=1, kind="stable")
-    ordered = np.take_along_axis(x, order, axis=1)
+    rows, columns = x.shape
+    order = np.argsort(x, axis=1)
+    # Places in the flattened arrays: gathering by them is several times as fast as by row and column.
+    places = order + np.arange(0, x.size, columns)[:, None]
+    ordered = x.take(places)
     known = np.where(np.isnan(ordered), np.inf, ordered)
-    fold = fold_of[order]
-    out = np.full_like(x, np.nan)
+    fold = fold_of.astype(np.int8).take(order)
+    out = np.full(x.size, np.nan)
     for number in np.unique(fold_of):
-        others = fold != number
-        references = known[others].reshape(rows, -1)
-        below = np.cumsum(others, axis=1)[~others].reshape(rows, -1)
-        queries = ordered[~others].reshape(rows, -1)
-        np.put_along_axis(out, order[~others].reshape(rows, -1), _third(references, queries, below), axis=1)
-    return np.where(np.isfinite(out), out, np.nan)
+        own = fold == number
+        at = np.flatnonzero(own).reshape(rows, -1)
+        # Before a value come as many of the others as its place in the row says, less those of its own fold.
+        below = at % columns - np.arange(at.shape[1])
+        found = _third(known[~own].reshape(rows, -1), ordered.take(at), below)
+        out[places.take(at)] = found
+    return np.where(np.isfinite(out), out, np.nan).reshape(x.shape), ordered
 
 
 def distance(references: NDArray[np.floating[Any]], x: Floats) -> Floats:
-    """Return the distance of each ``x`` to its third nearest among sorted references, shape (n,); NaN for none."""
-    known = references.astype(np.float64)
-    below = np.searchsorted(known, x)
-    found = _third(known[None], x[None], below[None])[0]
+    """
+    Return the distance of each ``x`` to its third nearest reference, NaN for none.
+
+    :param references: sorted, NaN last, shape (m, n).
+    :param x: shape (m, k).
+    """
+    known = np.where(np.isnan(references), np.inf, references.astype(np.float64))
+    found = _third(known, x, search(known, x))
     return np.where(np.isfinite(found), found, np.nan)
 
 
@@ -60,7 +68,8 @@ def _third(references: Floats, queries: Floats, below: NDArray[np.intp]) -> Floa
     """Return the third smallest distance to sorted references, ``below`` of which are left of each query."""
     edge = np.full((len(references), NEIGHBOURS), np.inf)
     padded = np.concatenate([-edge, references, edge], axis=1)
-    near = [np.take_along_axis(padded, below + i, axis=1) for i in range(2 * NEIGHBOURS)]
+    at = below + np.arange(0, padded.size, padded.shape[1])[:, None]
+    near = [padded.take(at + i) for i in range(2 * NEIGHBOURS)]
     best = np.full(queries.shape, np.inf)
     with np.errstate(invalid="ignore"):
         # The third nearest lies at the far end of the closest of the windows of three.

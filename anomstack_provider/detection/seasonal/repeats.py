@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,22 +41,53 @@ def still(values: Floats, block: int) -> Floats:
     return np.asarray(-np.log((same + 1.0) / (np.isfinite(values).sum(axis=1) + 1.0)))
 
 
-def usual_values(values: Floats) -> Floats:
-    """Return the sorted values that came at least three times, and minus log of the share of each."""
-    found, count = np.unique(values[np.isfinite(values)], return_counts=True)
+@dataclass(frozen=True)
+class UsualValues:
+    """
+    Values that came at least three times, of m metrics, arrays of shape (m, k).
+
+    :param values: sorted, NaN last.
+    :param surprise: minus log of the share of each.
+    """
+
+    values: Floats
+    surprise: Floats
+
+    def take(self, rows: NDArray[np.intp]) -> UsualValues:
+        """Return those of some of the metrics, no wider than they need."""
+        values = self.values[rows]
+        most = int(np.isfinite(values).sum(axis=1).max(initial=0))
+        return UsualValues(values[:, :most].copy(), self.surprise[rows, :most].copy())
+
+    def telling(self, values: Floats, at_all: Floats) -> Floats:
+        """
+        Return how telling a repeat of each value is: no more than that it is that value.
+
+        :param values: shape (m, n).
+        :param at_all: see :func:`still`, shape (m,).
+        """
+        out = np.repeat(at_all[:, None], values.shape[1], axis=1)
+        for i in np.flatnonzero(np.isfinite(self.values).any(axis=1)).tolist():
+            known = self.values[i]
+            at = np.minimum(np.searchsorted(known, values[i]), len(known) - 1)
+            out[i] = np.where(known[at] == values[i], np.minimum(self.surprise[i, at], at_all[i]), at_all[i])
+        return out
+
+
+def usual_values(values: Floats) -> UsualValues:
+    """Return the values that came at least three times, of series of shape (m, n)."""
+    ordered = np.sort(values, axis=1)
+    often = (ordered[:, _LEAST_OFTEN - 1 :] == ordered[:, : 1 - _LEAST_OFTEN]).any(axis=1)
+    found = {i: _often(ordered[i]) for i in np.flatnonzero(often).tolist()}
+    most = max((len(known) for known, _ in found.values()), default=0)
+    out = UsualValues(np.full((len(values), most), np.nan), np.full((len(values), most), np.nan))
+    for i, (known, surprise) in found.items():
+        out.values[i, : len(known)] = known
+        out.surprise[i, : len(known)] = surprise
+    return out
+
+
+def _often(ordered: Floats) -> tuple[Floats, Floats]:
+    found, count = np.unique(ordered[np.isfinite(ordered)], return_counts=True)
     often = count >= _LEAST_OFTEN
-    return np.stack([found[often], -np.log(count[often] / count.sum())])
-
-
-def telling(values: Floats, at_all: float, usual: Floats) -> Floats:
-    """
-    Return how telling a repeat of each value is: no more than that it is that value.
-
-    :param at_all: see :func:`still`.
-    :param usual: see :func:`usual_values`.
-    """
-    known, share = usual
-    if not len(known):
-        return np.full(len(values), at_all)
-    at = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    return np.where(known[at] == values, np.minimum(share[at], at_all), at_all)
+    return found[often], -np.log(count[often] / count.sum())

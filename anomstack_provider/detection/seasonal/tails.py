@@ -23,9 +23,9 @@ _LEAST = 5
 
 
 @dataclass(frozen=True)
-class Tail:
+class Tails:
     """
-    A fitted tail.
+    The fitted tails of m samples, as arrays of shape (m,).
 
     :param start: value ``u`` from which on the tail is described.
     :param surprise: minus log of the share of the sample beyond ``start``.
@@ -33,39 +33,27 @@ class Tail:
     :param weight: number of independent exceedances ``k`` that the scale rests on.
     """
 
-    start: float
-    surprise: float
-    scale: float
-    weight: float
-
-    def surprise_of(self, x: Floats) -> Floats:
-        """Return minus log of the probability of a value at least as large; below ``start`` extended as a line."""
-        return surprise(x, self.start, self.surprise, self.scale, self.weight)
-
-    def value_at(self, wanted: float) -> float:
-        """Return the value whose surprise is ``wanted``: the inverse of :meth:`surprise_of`."""
-        more = wanted - self.surprise
-        if more <= 0:
-            return self.start + self.scale * more
-        return self.start + self.weight * self.scale * float(np.expm1(min(more / self.weight, 500.0)))
-
-
-@dataclass(frozen=True)
-class Tails:
-    """One tail per row, as arrays of shape (m,)."""
-
     start: Floats
     surprise: Floats
     scale: Floats
     weight: Floats
 
     def surprise_of(self, x: Floats) -> Floats:
-        """Return the surprise of values of shape (m, n), each by the tail of its row."""
-        return surprise(x, self.start[:, None], self.surprise[:, None], self.scale[:, None], self.weight[:, None])
+        """Return minus log of the probability of a value at least as large; below ``start`` extended as a line."""
+        weight = self.weight[:, None]
+        excess = (x - self.start[:, None]) / self.scale[:, None]
+        beyond = weight * np.log1p(np.maximum(excess, 0.0) / weight)
+        return np.asarray(self.surprise[:, None] + np.where(excess > 0, beyond, excess))
 
-    def row(self, i: int) -> Tail:
-        """Return the tail of one row."""
-        return Tail(float(self.start[i]), float(self.surprise[i]), float(self.scale[i]), float(self.weight[i]))
+    def value_at(self, wanted: float) -> Floats:
+        """Return the values whose surprise is ``wanted``, shape (m,): the inverse of :meth:`surprise_of`."""
+        more = wanted - self.surprise
+        beyond = self.weight * self.scale * np.expm1(np.minimum(more / self.weight, 500.0))
+        return np.asarray(self.start + np.where(more > 0, beyond, self.scale * more))
+
+    def take(self, rows: NDArray[np.intp]) -> Tails:
+        """Return the tails of some of the samples."""
+        return Tails(self.start[rows], self.surprise[rows], self.scale[rows], self.weight[rows])
 
 
 def fit(sample: Floats, share: float, least_scale: Floats | float, cluster: float = 1.0) -> Tails:
@@ -90,21 +78,3 @@ def fit(sample: Floats, share: float, least_scale: Floats | float, cluster: floa
     enough = count >= _LEAST
     log_share = -np.log(np.where(enough, beyond / np.maximum(count, 1), 1.0))
     return Tails(start, log_share, np.where(enough, scale, np.nan), weight)
-
-
-def surprise(
-    x: Floats,
-    start: Floats | float,
-    log_share: Floats | float,
-    scale: Floats | float,
-    weight: Floats | float,
-) -> Floats:
-    """Return minus log of the probability of a value of at least ``x``; see :class:`Tail`."""
-    excess = (x - start) / scale
-    beyond = weight * np.log1p(np.maximum(excess, 0.0) / weight)
-    return np.asarray(log_share + np.where(excess > 0, beyond, excess))
-
-
-def rank_from_top(ordered: Floats, x: Floats) -> NDArray[np.intp]:
-    """Return how many of the sorted values are at least as large as each ``x``."""
-    return np.asarray(len(ordered) - np.searchsorted(ordered, x, side="left"))

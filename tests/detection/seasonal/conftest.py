@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from anomstack_provider.detection.grain import Grain, parse
 from anomstack_provider.detection.seasonal import batch
-from anomstack_provider.detection.seasonal.batch import Training, Weekdays
-from anomstack_provider.detection.seasonal.model import Fitted, Judgement
+from anomstack_provider.detection.seasonal.batch import Asked, Training, Weekdays
+from anomstack_provider.detection.seasonal.judgement import Judgement
+from anomstack_provider.detection.seasonal.model import Fitted
 from anomstack_provider.detection.series import Floats, Series, Times
 
 STEPS = {"5min": 300, "1h": 3600, "1d": 86_400, "1w": 7 * 86_400, "instant": 3600}
@@ -65,7 +66,7 @@ def judge(
     span: timedelta | None = None,
     calendar: Weekdays = EMPTY,
 ) -> Judgement:
-    return batch.judge(fitted, one, np.asarray(wanted, np.intp), timezone, calendar, budget, span)
+    return batch.judge([Asked(fitted, one, np.asarray(wanted, np.intp), calendar)], timezone, budget, span)[0]
 
 
 def judge_values(fitted: Fitted, values: Floats, since: int, grain: str = "1h") -> Judgement:
@@ -74,7 +75,9 @@ def judge_values(fitted: Fitted, values: Floats, since: int, grain: str = "1h") 
 
 
 def facts(value: object) -> object:
-    """Return all that a record holds, its arrays as bytes: equal facts are equal bits."""
+    """Return all that a record holds, its arrays as bytes: equal facts are equal bits; of a panel the metric's row."""
+    if isinstance(value, Fitted):
+        return facts(value.panel.take(np.array([value.row])))
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
     if isinstance(value, float):

@@ -67,3 +67,9 @@ def test_the_spread_of_a_normal_distribution_is_its_standard_deviation() -> None
     np.testing.assert_allclose(arrays.spread(x), 3, rtol=0.03)
     x[:, :4000] = 1e12  # a fifth of them is anything
     assert (arrays.spread(x) < 6).all()
+
+
+def test_a_search_tells_how_many_of_its_row_are_less() -> None:
+    ordered = np.array([[1.0, 2.0, 2.0, 5.0], [0.0, np.nan, np.nan, np.nan]])
+    x = np.array([[0.0, 2.0, 2.1, 5.0, 9.0], [-1.0, 0.0, 1.0, 2.0, 3.0]])
+    assert arrays.search(ordered, x).tolist() == [[0, 1, 3, 3, 4], [0, 0, 1, 1, 1]]

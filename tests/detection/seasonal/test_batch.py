@@ -90,10 +90,10 @@ def test_a_bucket_is_judged_alone_as_among_others(name: str, span: timedelta | N
 def test_a_slice_may_begin_anywhere_before_the_reach(name: str, models: dict[str, Fitted]) -> None:
     one, _ = CASES[name]
     model, n = models[name], len(one)
-    columns = model.grid.positions(one.times, "UTC")
+    columns = model.panel.grid.positions(one.times, "UTC")
     wanted = np.arange(n - n // 6, n)
     whole = judge(model, one, wanted)
-    farthest = int(np.searchsorted(columns, columns[wanted[0]] - model.reach))
+    farthest = int(np.searchsorted(columns, columns[wanted[0]] - model.panel.reach))
     for begin in {0, farthest // 2, max(farthest - 1, 0), farthest}:
         assert facts(judge(model, one.slice(begin, n), wanted - begin)) == facts(whole)
 
@@ -102,7 +102,7 @@ def test_readings_look_back_no_further_than_their_span(models: dict[str, Fitted]
     one, _ = CASES["readings"]
     span, wanted = timedelta(days=2), np.arange(500, 600)
     begin = int(np.searchsorted(one.times, one.times[500] - np.timedelta64(span)))
-    assert 500 - begin < models["readings"].reach
+    assert 500 - begin < models["readings"].panel.reach
     whole = judge(models["readings"], one, wanted, span=span)
     cut = judge(models["readings"], one.slice(begin, 600), wanted - begin, span=span)
     assert facts(cut) == facts(whole)
@@ -114,8 +114,8 @@ def test_readings_look_back_no_further_than_their_span(models: dict[str, Fitted]
 def test_a_model_never_reaches_further_back_than_its_span() -> None:
     for days in (5, 6, 10, 13, 20, 69, 500):
         span = timedelta(days=days)
-        assert fit(*CASES["hourly"], span=span).reach * timedelta(hours=1) <= span
-        assert fit(*CASES["daily"], span=span).reach * timedelta(days=1) <= span
+        assert fit(*CASES["hourly"], span=span).panel.reach * timedelta(hours=1) <= span
+        assert fit(*CASES["daily"], span=span).panel.reach * timedelta(days=1) <= span
 
 
 def company() -> dict[str, tuple[Series, str]]:

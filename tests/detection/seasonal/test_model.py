@@ -33,14 +33,15 @@ def noise(n: int, seed: int = 0) -> Floats:
 )
 def test_the_more_points_the_more_is_asked(points: int, rung: str, grain: str) -> None:
     fitted = fit(series(noise(points), grain), grain)
-    assert (fitted.rung, fitted.points) == (rung, points)
-    assert (fitted.full is not None) == (rung == FULL)
+    assert (fitted.rung, fitted.panel.points.tolist()) == (rung, [points])
+    assert (fitted.panel.full is not None) == (rung == FULL)
 
 
 def test_gaps_are_no_points() -> None:
     values = noise(120)
     values[10:80] = np.nan
-    assert (fit(series(values)).rung, fit(series(values)).points) == (SEASONAL, 50)
+    fitted = fit(series(values))
+    assert (fitted.rung, fitted.panel.points.tolist()) == (SEASONAL, [50])
 
 
 @pytest.mark.parametrize("points", [14, 60, 300])
