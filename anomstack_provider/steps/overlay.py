@@ -49,6 +49,11 @@ class MemoryRows:
         newest = rows["metric_timestamp"].max()
         return None if pd.isna(newest) else newest.to_pydatetime().replace(tzinfo=UTC)
 
+    def metric_names(self, metric_type: str, *, since: datetime | None, until: datetime) -> list[str]:
+        """Return the names that have rows of that type, sorted."""
+        rows = self._rows.get(metric_type, _EMPTY)
+        return sorted(_part(rows, since, until, None, until, None)["metric_name"].unique())
+
     def replace(self, rows: pd.DataFrame, *, clear: pd.DataFrame | None = None) -> int:
         """Put rows in the place of those with the same keys."""
         gone = rows[_KEY] if clear is None else pd.concat([rows[_KEY], clear[_KEY]])
@@ -92,6 +97,12 @@ class Overlay(MemoryRows):
         if metric_type == "metric":
             return self.table.newest_timestamp(metric_type, before)
         return super().newest_timestamp(metric_type, before)
+
+    def metric_names(self, metric_type: str, *, since: datetime | None, until: datetime) -> list[str]:
+        """Return the names that have rows of that type, sorted."""
+        if metric_type == "metric":
+            return self.table.metric_names(metric_type, since=since, until=until)
+        return super().metric_names(metric_type, since=since, until=until)
 
 
 def _part(

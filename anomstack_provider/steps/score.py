@@ -34,10 +34,10 @@ from anomstack_provider.steps.training import (
     Trained,
     freq_lengths,
     metric_grain,
+    of_shard,
     own_scores,
     prepare,
     read_series,
-    select,
     stamp,
     train_batch,
     train_metric,
@@ -84,11 +84,11 @@ def fill(
     """
     cut = window.start - spec.completeness_delay
     limits = _limits(spec, window, cut, back, since)
-    frame = store.read(["metric", "score"], **limits)
+    limits["metrics"] = None if metrics is None else sorted(metrics)
+    frame = store.read(["metric", "score"], **of_shard(store, shard, shards, limits))
     is_score = own_scores(frame)
-    raw = select(split(frame[frame["metric_type"] == "metric"]), spec.score_exclude_metrics, shard, shards)
-    if metrics is not None:
-        raw = {name: series for name, series in raw.items() if name in metrics}
+    left_out = set(spec.score_exclude_metrics)
+    raw = {n: s for n, s in split(frame[frame["metric_type"] == "metric"]).items() if n not in left_out}
     series = prepare(spec, raw, limits["since"])
     done = split(frame[is_score])
     run = _Run(spec, window, store, models, shard, shards)
@@ -224,7 +224,7 @@ class _Run:
         """Training points of every moment from the first tick asked for to the end of the window, read once."""
         assert self.first_tick is not None
         limits = training_limits(self.spec, self.first_tick, self.window.end)
-        return select(read_series(self.spec, self.store, **limits), (), self.shard, self.shards)
+        return read_series(self.spec, self.store, self.shard, self.shards, (), **limits)
 
     def score_tick(self, tick: datetime, series: Mapping[str, Series], wanted: Mapping[str, NDArray[np.intp]]) -> None:
         """Score the buckets whose model is that of ``tick``."""
@@ -264,7 +264,8 @@ class _Run:
         if bundle is not None:
             models: Any = bundle.models
             return Trained(models, bundle.manifest.facts["outcomes"])
-        series = select(self.training, self.spec.train_exclude_metrics)
+        left_out = set(self.spec.train_exclude_metrics)
+        series = {name: points for name, points in self.training.items() if name not in left_out}
         trained = train_batch(self.spec, series, tick)
         try:
             train_step.save(self.models, key, trained)

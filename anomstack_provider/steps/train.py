@@ -16,7 +16,7 @@ from anomstack_provider.runtime.ticks import last_tick, tick_at_or_before
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import MetricRows, Models
-from anomstack_provider.steps.training import Trained, read_series, select, stamp, train_batch, training_limits
+from anomstack_provider.steps.training import Trained, read_series, stamp, train_batch, training_limits
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ def train(
     newest = last_tick(spec.train_cron_schedule, spec.timezone, window.end)
     if newest < window.start and is_stored(models, model_key(spec, newest, shard, shards)):
         return StepResult("train", facts={"ticks": []})
-    everything = read_series(spec, store, **training_limits(spec, min(newest, window.start), window.end))
-    series = select(everything, spec.train_exclude_metrics, shard, shards)
+    limits = training_limits(spec, min(newest, window.start), window.end)
+    series = read_series(spec, store, shard, shards, spec.train_exclude_metrics, **limits)
     ticks = _asked_for(spec, window, series) or [newest]
     trained = Trained({}, {})
     for tick in ticks:

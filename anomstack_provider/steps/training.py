@@ -53,15 +53,23 @@ def in_shard(metric_name: str, shard: int, shards: int) -> bool:
     return shards == 1 or zlib.crc32(metric_name.encode()) % shards == shard
 
 
-def select(series: Mapping[str, Series], excluded: Iterable[str], shard: int = 0, shards: int = 1) -> dict[str, Series]:
-    """Return the series of a shard without the excluded metrics."""
-    left_out = set(excluded)
-    return {n: s for n, s in series.items() if n not in left_out and in_shard(n, shard, shards)}
+def of_shard(store: MetricRows, shard: int, shards: int, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the limits of a read together with the metrics of the shard, so that no more than these are read."""
+    if shards == 1:
+        return dict(limits)
+    names = limits.get("metrics")
+    if names is None:
+        names = store.metric_names("metric", since=limits["since"], until=limits["until"])
+    return {**limits, "metrics": [name for name in names if in_shard(name, shard, shards)]}
 
 
-def read_series(spec: BatchSpec, store: MetricRows, **limits: Any) -> dict[str, Series]:
+def read_series(
+    spec: BatchSpec, store: MetricRows, shard: int, shards: int, excluded: Iterable[str], **limits: Any
+) -> dict[str, Series]:
     """Read metric rows and return them as series, resampled to the batch's ``freq`` if it has one."""
-    return prepare(spec, split(store.read(["metric"], **limits)), limits["since"])
+    found = split(store.read(["metric"], **of_shard(store, shard, shards, limits)))
+    left_out = set(excluded)
+    return prepare(spec, {n: s for n, s in found.items() if n not in left_out}, limits["since"])
 
 
 def prepare(spec: BatchSpec, series: Mapping[str, Series], since: datetime | None) -> dict[str, Series]:

@@ -122,6 +122,22 @@ class MetricStore:
         except TableMissing:
             return None
 
+    def metric_names(self, metric_type: str, *, since: datetime | None, until: datetime) -> list[str]:
+        """Return the names, sorted, that have rows of ``metric_type`` with ``since <= metric_timestamp < until``."""
+        limits: dict[str, Value] = {"metric_batch": self.metric_batch, "metric_type": metric_type, "until": until}
+        if since is not None:
+            limits["since"] = since
+
+        def select(session: Session) -> list[str]:
+            parts = [] if since is None else ["since"]
+            sql = template("metric_names", *parts, time=self._time_column(session))
+            return sorted(str(name) for (name,) in session.rows(sql, **limits))
+
+        try:
+            return self._dialect.run(self._hook, self.table, select, write=False, wait=self._wait)
+        except TableMissing:
+            return []
+
     def replace(self, rows: pd.DataFrame, *, clear: pd.DataFrame | None = None) -> int:
         """
         Put ``rows`` in the place of whatever the batch has under their keys; return how many were written.

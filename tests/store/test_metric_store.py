@@ -99,6 +99,16 @@ def test_replace_twice_leaves_one_row_and_a_clear_takes_rows_away(frame, store, 
     assert stored(store) == []
 
 
+def test_the_names_of_a_range_are_those_with_a_row_of_the_type_in_it(frame, store):
+    early, late = hours(2)
+    store.replace(frame([("b'ß", "metric", early, 1.0), ("a", "metric", late, 1.0), ("z", "score", late, 0.5)]))
+
+    assert store.metric_names("metric", since=None, until=LATE) == ["a", "b'ß"]
+    assert store.metric_names("metric", since=T0 + timedelta(hours=1), until=LATE) == ["a"]
+    assert store.metric_names("metric", since=None, until=T0 + timedelta(hours=1)) == ["b'ß"]
+    assert store.metric_names("change", since=None, until=LATE) == []
+
+
 def test_a_range_is_half_open_and_aware_times_are_taken_in_their_zone(frame, store):
     store.replace(frame([("m", "metric", time, 1.0) for time in hours(6)]))
     east = timezone(timedelta(hours=2))
@@ -206,6 +216,7 @@ def test_no_table_yet_reads_as_empty_and_is_made_by_the_first_replace(database, 
     assert empty["metric_timestamp"].dtype == np.dtype("datetime64[us]")
     assert empty["metric_value"].dtype == np.dtype("float64")
     assert store.newest_timestamp("metric", LATE) is None
+    assert store.metric_names("metric", since=None, until=LATE) == []
     assert store.delete_before(LATE) == 0
 
     store.replace(frame([("m", "metric", hours(1)[0], 1.0)]))
