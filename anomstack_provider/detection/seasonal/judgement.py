@@ -15,9 +15,11 @@ from anomstack_provider.detection.series import Floats
 
 # So many of the largest peaks of a month may have been anomalies; what came more often is usual.
 _ANOMALIES_PER_MONTH = 0.3
-# A cross-fitted bucket looks odder than a new one will, whose season and neighbours are nearer in time: peaks of the
-# training window are about twice as frequent as those that follow (measured on twelve families of metrics).
-_CROSS_FITTED_TWICE = 2.0
+# A cross-fitted bucket looks odder than a new one will, whose season and neighbours are nearer in time: peaks that come
+# once a month or more often in the training window are that many times as frequent as those that follow (measured on
+# twelve families of metrics). The seldom ones are not: what comes once in ten months is taken as it is.
+_CROSS_FITTED_MORE = 2.4
+_SELDOM = np.log(10.0)
 # No end of a range is taken to be larger.
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -106,5 +108,6 @@ def _rate(full: Full, surprise: Floats) -> Floats:
     by_tail = np.log(known / months) - full.peak_tail.surprise_of(surprise)
     as_large = known - arrays.search(full.peaks, surprise) - _ANOMALIES_PER_MONTH * np.maximum(months, 1.0)
     by_count = np.log(np.maximum(as_large, 0.0) / months)
-    rate: Floats = np.maximum(by_tail, by_count) - np.log(_CROSS_FITTED_TWICE)
-    return rate
+    rate = np.maximum(by_tail, by_count)
+    corrected: Floats = rate - np.log(_CROSS_FITTED_MORE) * np.clip(1 + rate / _SELDOM, 0.0, 1.0)
+    return corrected
