@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from anomstack_provider.artifacts.model_store import Bundle, Manifest, ModelKey
+from anomstack_provider.detection.series import Floats, Times, split_columns
 from anomstack_provider.steps.ports import COLUMNS, MetricRows
 from anomstack_provider.steps.training import stamp
 
 _KEY = ["metric_name", "metric_type", "metric_timestamp"]
-_TEXTS = ["metric_name", "metric_type", "metadata"]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of one metric and type, in time order: ``datetime64[us]`` in UTC, numbers, texts."""
+
+    times: Times
+    values: Floats
+    metadata: NDArray[np.object_]
+
+    def slice(self, since: datetime | None, until: datetime) -> slice:
+        """Return which rows lie in a range."""
+        first = 0 if since is None else int(np.searchsorted(self.times, stamp(since)))
+        return slice(first, max(int(np.searchsorted(self.times, stamp(until))), first))
+
+    def replaced(self, gone: Times, new: _Rows) -> _Rows:
+        """Return them with others in the place of those at the times ``gone``."""
+        kept = ~np.isin(self.times, gone)
+        times = np.concatenate([self.times[kept], new.times])
+        order = np.argsort(times, kind="stable")
+        return _Rows(
+            times[order],
+            np.concatenate([self.values[kept], new.values])[order],
+            np.concatenate([self.metadata[kept], new.metadata])[order],
+        )
+
+
+_NONE = _Rows(np.empty(0, "datetime64[us]"), np.empty(0), np.empty(0, object))
 
 
 class MemoryRows:
     """Rows of one batch in memory, with the behaviour of the metrics table."""
 
     def __init__(self) -> None:
-        # By metric type, each sorted by name and time: what is read is mostly of one type and needs no sorting.
-        self._rows: dict[str, pd.DataFrame] = {}
+        # By name and type: a read touches no other metric and has nothing to sort.
+        self._rows: dict[str, dict[str, _Rows]] = {}
 
     def read(
         self,
@@ -35,35 +65,69 @@ class MemoryRows:
         metrics: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Return rows as :meth:`MetricStore.read` does."""
-        return _together(
-            [
-                _part(self._rows[kind], since, until, newest, cut or until, metrics)
-                for kind in dict.fromkeys(metric_types)
-                if kind in self._rows
-            ]
-        )
+        found: list[tuple[str, str, _Rows, slice]] = []
+        for name in sorted(self._rows if metrics is None else set(metrics) & set(self._rows)):
+            for kind in sorted(set(metric_types) & set(self._rows[name])):
+                rows = self._rows[name][kind]
+                wanted = rows.slice(since, until)
+                if newest is not None:
+                    oldest = int(np.searchsorted(rows.times, stamp(min(cut or until, until)))) - newest
+                    wanted = slice(min(max(wanted.start, oldest), wanted.stop), wanted.stop)
+                found.append((name, kind, rows, wanted))
+        return _frame(found)
 
     def newest_timestamp(self, metric_type: str, before: datetime) -> datetime | None:
         """Return the newest time of that type before an aware time, None if there is none."""
-        rows = self.read([metric_type], since=None, until=before)
+        rows = self.read([metric_type], since=None, until=before, newest=1)
         newest = rows["metric_timestamp"].max()
         return None if pd.isna(newest) else newest.to_pydatetime().replace(tzinfo=UTC)
 
     def metric_names(self, metric_type: str, *, since: datetime | None, until: datetime) -> list[str]:
         """Return the names that have rows of that type, sorted."""
-        rows = self._rows.get(metric_type, _EMPTY)
-        return sorted(_part(rows, since, until, None, until, None)["metric_name"].unique())
+        found = []
+        for name, kinds in self._rows.items():
+            wanted = kinds.get(metric_type, _NONE).slice(since, until)
+            if wanted.stop > wanted.start:
+                found.append(name)
+        return sorted(found)
 
     def replace(self, rows: pd.DataFrame, *, clear: pd.DataFrame | None = None) -> int:
         """Put rows in the place of those with the same keys."""
-        gone = rows[_KEY] if clear is None else pd.concat([rows[_KEY], clear[_KEY]])
-        for kind, keys in gone.groupby("metric_type", sort=False):
-            kept = self._rows.get(str(kind), _EMPTY)
-            if len(kept):
-                kept = kept[~pd.MultiIndex.from_frame(kept[_KEY]).isin(pd.MultiIndex.from_frame(keys))]
-            new = rows[rows["metric_type"] == kind][COLUMNS].astype(dict.fromkeys(_TEXTS, object))
-            self._rows[str(kind)] = _together([kept, new.sort_values(_KEY, kind="stable", ignore_index=True)])
+        new = _by_key(rows)
+        gone = new if clear is None else _by_key(pd.concat([rows[_KEY], clear[_KEY]]))
+        for (name, kind), keys in gone.items():
+            kinds = self._rows.setdefault(name, {})
+            kinds[kind] = kinds.get(kind, _NONE).replaced(keys.times, new.get((name, kind), _NONE))
         return len(rows)
+
+
+def _by_key(frame: pd.DataFrame) -> dict[tuple[str, str], _Rows]:
+    """Return rows by name and type; values and metadata only where the frame has them."""
+    frame = frame.reindex(columns=COLUMNS)
+    found = {}
+    for kind, rows in frame.groupby("metric_type", sort=False):
+        ordered = rows.sort_values(["metric_name", "metric_timestamp"], kind="stable")
+        for name, (times, values, metadata) in split_columns(ordered, "metric_value", "metadata").items():
+            texts = metadata.astype(object)
+            texts[pd.isna(metadata)] = None
+            found[name, str(kind)] = _Rows(times, values.astype(np.float64), texts)
+    return found
+
+
+def _frame(found: Sequence[tuple[str, str, _Rows, slice]]) -> pd.DataFrame:
+    counts = [wanted.stop - wanted.start for _, _, _, wanted in found]
+    rows = [(part.times[wanted], part.values[wanted], part.metadata[wanted]) for _, _, part, wanted in found]
+    times, values, metadata = zip(*rows, strict=True) if rows else ((), (), ())
+    names, kinds = (np.repeat(np.array([key[i] for key in found], object), counts) for i in (0, 1))
+    return pd.DataFrame(
+        {
+            "metric_name": pd.Series(names, dtype=object),
+            "metric_type": pd.Series(kinds, dtype=object),
+            "metric_timestamp": np.concatenate([_NONE.times, *times]),
+            "metric_value": np.concatenate([_NONE.values, *values]),
+            "metadata": pd.Series(np.concatenate([_NONE.metadata, *metadata]), dtype=object),
+        }
+    )
 
 
 class Overlay(MemoryRows):
@@ -90,7 +154,10 @@ class Overlay(MemoryRows):
             parts.append(self.table.read(["metric"], **limits))
         if own := [t for t in metric_types if t != "metric"]:
             parts.append(super().read(own, **limits))
-        return _together(parts)
+        filled = [part for part in parts if len(part)]
+        if len(filled) < 2:
+            return (filled or parts)[0]
+        return pd.concat(filled).sort_values(_KEY, kind="stable", ignore_index=True)
 
     def newest_timestamp(self, metric_type: str, before: datetime) -> datetime | None:
         """Return the newest time of that type before an aware time, None if there is none."""
@@ -103,44 +170,6 @@ class Overlay(MemoryRows):
         if metric_type == "metric":
             return self.table.metric_names(metric_type, since=since, until=until)
         return super().metric_names(metric_type, since=since, until=until)
-
-
-def _part(
-    rows: pd.DataFrame,
-    since: datetime | None,
-    until: datetime,
-    newest: int | None,
-    cut: datetime,
-    metrics: Sequence[str] | None,
-) -> pd.DataFrame:
-    """Return the rows of one type that a read wants."""
-    times = rows["metric_timestamp"].to_numpy()
-    keep = times < stamp(until)
-    if since is not None:
-        keep &= times >= stamp(since)
-    if metrics is not None:
-        keep &= rows["metric_name"].isin(list(metrics)).to_numpy()
-    if newest is not None:
-        older = np.flatnonzero(keep & (times < stamp(cut)))
-        names = rows["metric_name"].to_numpy()[older]
-        counts = np.diff(np.flatnonzero(np.r_[True, names[1:] != names[:-1], True])) if len(older) else older
-        # How many rows of its metric come after each.
-        rank = np.repeat(np.cumsum(counts), counts) - np.arange(len(older)) - 1
-        keep[older[rank >= newest]] = False
-    return rows[keep].reset_index(drop=True)
-
-
-def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return the rows of several sorted parts, sorted."""
-    filled = [part for part in parts if len(part)]
-    if len(filled) < 2:
-        return filled[0] if filled else _EMPTY.copy()
-    return pd.concat(filled).sort_values(_KEY, kind="stable", ignore_index=True)
-
-
-_EMPTY = pd.DataFrame({column: pd.Series([], dtype=object) for column in COLUMNS}).astype(
-    {"metric_timestamp": "datetime64[us]", "metric_value": "float64"}
-)
 
 
 class NoModels:
