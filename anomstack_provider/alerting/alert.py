@@ -72,6 +72,13 @@ class Alert:
     peak_expected: float | None = None
     metrics: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """What tells the transitions of an event apart: their name, and of escalations the bucket as well."""
+        if self.transition != "escalated":
+            return self.transition
+        return f"{self.transition}@{self.bucket.astimezone(UTC).isoformat()}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; times as ISO 8601 with their offset."""
         times = {key: None if (time := getattr(self, key)) is None else time.isoformat() for key in _TIMES}
