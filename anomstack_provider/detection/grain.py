@@ -108,10 +108,22 @@ def infer(times: Times, timezone: str) -> Grain:
     taken at odd moments (a job that stores "now") have none. Fewer than three points tell nothing: ``INSTANT``.
     """
     recent = times[-(_STEPS + 1) :]
-    if len(recent) < 3:
-        return INSTANT
     # On the clock of the zone, or on that of UTC: hours of UTC are hours, whatever the zone's offset.
-    for clock in (to_local(recent, timezone), recent):
+    return _of_clocks((to_local(recent, timezone), recent))
+
+
+def infer_each(times: Times, timezone: str, first: int = 0) -> list[Grain]:
+    """Return for each timestamp from position ``first`` on the grain that those up to it keep; see :func:`infer`."""
+    since = max(first - _STEPS, 0)
+    clocks = (to_local(times[since:], timezone), times[since:])
+    ends = range(first - since + 1, len(times) - since + 1)
+    return [_of_clocks([clock[max(end - _STEPS - 1, 0) : end] for clock in clocks]) for end in ends]
+
+
+def _of_clocks(clocks: Sequence[Times]) -> Grain:
+    if len(clocks[0]) < 3:
+        return INSTANT
+    for clock in clocks:
         step = float(np.median(np.diff(clock).astype(np.int64))) / 1e6
         for count, unit in _CANDIDATES:
             length = count * _SECONDS[unit]

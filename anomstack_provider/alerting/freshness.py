@@ -1,0 +1,281 @@
+"""
+Which missing buckets of a metric are late: longer without data than it ever is by itself.
+
+Pure functions of stored times. A missing bucket is judged as of its own end, by the buckets stored before it, so
+that history that is judged later, or in another order, gives what each run would have said at the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomstack_provider.detection.grain import Grain, to_local, to_utc
+from anomstack_provider.detection.series import Floats, Times
+
+# Silences of a metric's own history that tell what is usual, and how few of them tell nothing.
+HISTORY, LEAST = 2000, 30
+# A silence of so many buckets is late at the soonest, and one so many times the third-longest.
+_BUCKETS, _TIMES = 3, 1.5
+# Where silences have a tail (readings at random, buckets that are skipped when nothing happened), so many of its
+# lengths more, and as many as make up for a short history; the tail is read off between these ranks.
+_TAILS, _RANK, _TAIL_RANK = 4.0, 3, 20
+# Steps before a reading whose median is the usual one.
+_RECENT = 21
+# After so long and so many buckets of silence a metric is retired and no longer late.
+_RETIRED, _RETIRED_BUCKETS = timedelta(days=30), 100
+
+
+@dataclass(frozen=True)
+class Gap:
+    """
+    A silence of one metric, at least one bucket of which is late.
+
+    :param last: start of the newest bucket before it, UTC; of all times here the type is ``datetime64[us]``.
+    :param missing: start of the first missing bucket.
+    :param late: starts of the missing buckets that are late, oldest first, shape (k,).
+    :param ends: where these end, shape (k,).
+    :param back: start of the first bucket after the silence, NaT while it lasts.
+    :param grain: length of a bucket, such as ``1h``.
+    :param allowed: so many missing buckets are still usual.
+    """
+
+    last: np.datetime64
+    missing: np.datetime64
+    late: Times
+    ends: Times
+    back: np.datetime64
+    grain: str
+    allowed: int
+
+    @property
+    def lasts(self) -> bool:
+        """Whether no bucket is stored after it."""
+        return bool(np.isnat(self.back))
+
+
+def gaps(
+    times: Times,
+    until: np.datetime64,
+    grains: Sequence[Grain],
+    timezone: str,
+    after: timedelta | None = None,
+    look_back: timedelta | None = None,
+) -> list[Gap]:
+    """
+    Return the silences of one metric that have late buckets, oldest first.
+
+    :param times: starts of stored buckets, increasing; with what decides about the first silence asked for before it.
+    :param until: the end of the run; a bucket that ends later is not missing yet.
+    :param grains: of the newest buckets, as many as silences after them are asked for; each as the buckets up to it
+        keep it.
+    :param after: a silence of this length is late; None: one that is unusual for the metric.
+    :param look_back: what is older than this, as of the silence, no longer tells what is usual.
+    """
+    return list(_gaps(times, until, grains, timezone, after, look_back))
+
+
+def _gaps(
+    times: Times,
+    until: np.datetime64,
+    grains: Sequence[Grain],
+    timezone: str,
+    after: timedelta | None,
+    look_back: timedelta | None,
+) -> Iterator[Gap]:
+    first = len(times) - len(grains)
+    following = np.append(times[1:], until)
+    for i, grain in enumerate(grains, first):
+        step = _step(times[: i + 1], grain)
+        # Cheap, and true of nearly all: the next bucket came in time.
+        if step is None or (after is None and following[i] - times[i] < (_BUCKETS + 0.25) * step):
+            continue
+        oldest = 0 if look_back is None else int(np.searchsorted(times, times[i] - np.timedelta64(look_back)))
+        known = times[max(oldest, i - HISTORY) : i + 1]
+        allowed = _allowed(known, grain, step, timezone) if after is None else _buckets(after, step) - 1
+        if allowed is None:
+            continue
+        most = allowed + max(_RETIRED_BUCKETS, _buckets(_RETIRED, step))
+        count = min(int((following[i] - times[i]) / step) + 2, most)
+        starts = _starts(times[i], np.arange(1, count + 2), grain, step, timezone)
+        starts, ends = starts[:-1], starts[1:]
+        is_last = i + 1 == len(times)
+        missing = ends <= until if is_last else starts + (ends - starts) // 2 <= times[i + 1]
+        missing &= ends <= until
+        number = int(missing.sum())
+        if number <= allowed:
+            continue
+        late = slice(allowed, number)
+        back = np.datetime64("NaT", "us") if is_last else times[i + 1]
+        yield Gap(times[i], starts[0], starts[late], ends[late], back, str(grain), allowed)
+
+
+def explained(found: Sequence[Gap], starts: Times, ends: Times) -> NDArray[np.bool_]:
+    """
+    Return which buckets of the metric late data explain: those that a silence cuts short, and the first one after it.
+
+    Not those that ended before anyone could know that data are late.
+    """
+    mask = np.zeros(len(starts), bool)
+    for gap in found:
+        back = np.datetime64("9999-01-01", "us") if gap.lasts else gap.back
+        mask |= (starts <= back) & (ends > gap.missing) & (ends >= gap.ends[0])
+    return mask
+
+
+@dataclass(frozen=True)
+class LateBatch:
+    """
+    Buckets in which a whole batch is late, oldest first.
+
+    :param times: their starts, shape (n,); ``ends`` where they end.
+    :param grain: their length, such as ``1h``; shape (n,).
+    :param metrics: the names of the metrics that are late by then, sorted; n tuples.
+    """
+
+    times: Times
+    ends: Times
+    grain: tuple[str, ...]
+    metrics: tuple[tuple[str, ...], ...]
+
+    def tells(self, gap: Gap) -> NDArray[np.bool_]:
+        """Return which late buckets of a metric's silence are told by the batch's own event."""
+        return np.isin(gap.ends, self.ends)
+
+
+def of_batch(
+    found: Mapping[str, Sequence[Gap]],
+    stored: Mapping[str, Times],
+    least: int = LEAST,
+    look_back: timedelta | None = None,
+) -> LateBatch:
+    """
+    Return when the batch is late: at least two metrics and half of those that live are, or the only one.
+
+    Judged at the end of each late bucket, by what is known then. A metric lives that has points enough to be judged,
+    and has not been silent for so long that it is retired.
+
+    :param found: the silences of each metric that has any.
+    :param stored: the starts of the buckets of every metric of the batch, as for :func:`gaps`.
+    :param least: points with which a metric is judged.
+    """
+    buckets = _late_buckets(found)
+    moments = np.array(sorted(buckets), "datetime64[us]")
+    late = {name: _late_at(own, moments) for name, own in found.items() if own}
+    live = np.zeros(len(moments), np.int64)
+    for name, times in stored.items():
+        enough = _count(times, moments, look_back) >= least
+        live += late.get(name, False) | (enough & ~_retired_at(found.get(name, ()), moments))
+    number = np.sum(list(late.values()), axis=0) if late else live
+    whole = ((number >= 2) & (2 * number >= live)) | ((number == 1) & (live == 1))
+    starts = np.array([buckets[moment.item()][0] for moment in moments], "datetime64[us]")
+    # A long bucket that ends with the newest short one began before it, and would be told after it.
+    whole[whole] &= _rises(starts[whole])
+    chosen = moments[whole]
+    names = sorted(late)
+    together = np.array([late[name] for name in names], bool).reshape(len(names), len(moments))[:, whole]
+    return LateBatch(
+        starts[whole],
+        chosen,
+        tuple(buckets[moment.item()][1] for moment in chosen),
+        tuple(tuple(names[i] for i in np.flatnonzero(column)) for column in together.T),
+    )
+
+
+def _late_buckets(found: Mapping[str, Sequence[Gap]]) -> dict[datetime, tuple[np.datetime64, str]]:
+    """Return by its end each late bucket of any metric: start and grain, of several the shortest."""
+    buckets: dict[datetime, tuple[np.datetime64, str]] = {}
+    for own in found.values():
+        for gap in own:
+            for start, end in zip(gap.late, gap.ends.tolist(), strict=True):
+                if end not in buckets or start > buckets[end][0]:
+                    buckets[end] = (start, gap.grain)
+    return buckets
+
+
+def _late_at(found: Sequence[Gap], moments: Times) -> NDArray[np.bool_]:
+    mask = np.zeros(len(moments), bool)
+    for gap in found:
+        mask |= (moments >= gap.ends[0]) & (moments < _stop(gap))
+    return mask
+
+
+def _retired_at(found: Sequence[Gap], moments: Times) -> NDArray[np.bool_]:
+    mask = np.zeros(len(moments), bool)
+    for gap in found:
+        mask |= (moments >= _stop(gap)) & (np.ones(len(moments), bool) if gap.lasts else moments <= gap.back)
+    return mask
+
+
+def _stop(gap: Gap) -> np.datetime64:
+    """Return where the bucket after the newest late one ends: by then data are back, or the metric is retired."""
+    return np.datetime64(gap.ends[-1] + (gap.ends[-1] - gap.late[-1]), "us")
+
+
+def _rises(times: Times) -> NDArray[np.bool_]:
+    """Return which times are later than all before them."""
+    highest = np.maximum.accumulate(times.astype(np.int64)) if len(times) else np.empty(0, np.int64)
+    return np.diff(highest, prepend=np.iinfo(np.int64).min) > 0
+
+
+def _count(times: Times, moments: Times, look_back: timedelta | None) -> NDArray[np.intp]:
+    """Return how many points of the look-back are stored before each moment."""
+    before = np.searchsorted(times, moments)
+    oldest = 0 if look_back is None else np.searchsorted(times, moments - np.timedelta64(look_back))
+    return np.asarray(before - oldest)
+
+
+def _buckets(length: timedelta, step: np.timedelta64) -> int:
+    """Return how many buckets make up a length, at least one."""
+    return max(int(np.ceil(np.timedelta64(length) / step)), 1)
+
+
+def _step(times: Times, grain: Grain) -> np.timedelta64 | None:
+    """Return the usual length of a bucket; of readings the usual distance, None where there are too few."""
+    if grain.unit != "instant":
+        return grain.nominal
+    if len(times) < 3:
+        return None
+    usual = np.median(np.diff(times[-(_RECENT + 1) :]).astype(np.int64))
+    return np.timedelta64(max(int(usual), 1), "us")
+
+
+def _starts(
+    start: np.datetime64, number: NDArray[np.int64], grain: Grain, step: np.timedelta64, timezone: str
+) -> Times:
+    """Return where the buckets begin that are so many after the one at ``start``, on the calendar of the zone."""
+    if grain.unit in ("min", "h", "instant"):
+        return np.asarray(start + number * step)
+    local = to_local(np.array([start]), timezone)
+    if grain.unit == "mo":
+        month = local.astype("datetime64[M]")
+        moved = (month + number * grain.count).astype("datetime64[us]") + (local - month.astype("datetime64[us]"))
+    else:
+        moved = local + number * step
+    return to_utc(moved, timezone)
+
+
+def _allowed(times: Times, grain: Grain, step: np.timedelta64, timezone: str) -> int | None:
+    """Return how many missing buckets are usual for a metric with these stored ones; None: they are too few to tell."""
+    if len(times) < LEAST:
+        return None
+    ordered = np.sort(_silences(times, grain, step, timezone))[::-1]
+    third, further = ordered[_RANK - 1], ordered[_TAIL_RANK - 1]
+    # Of an exponential tail so much lies between two ranks.
+    tail = (third - further) / np.log(_TAIL_RANK / _RANK)
+    margin = (_TAILS + np.log(HISTORY / min(len(times), HISTORY))) * tail
+    # One more missing bucket than these is a silence longer than that, whenever it ends.
+    return int(np.ceil(max(_BUCKETS, _TIMES * third, third + margin) - 1e-9)) - 1
+
+
+def _silences(times: Times, grain: Grain, step: np.timedelta64, timezone: str) -> Floats:
+    """Return the distances of stored buckets in lengths of a bucket, 1 where none is missing."""
+    if grain.unit == "mo":
+        months = to_local(times, timezone).astype("datetime64[M]").astype(np.int64)
+        return np.diff(months) / grain.count
+    clock = to_local(times, timezone) if grain.unit in ("d", "w") else times
+    return np.asarray(np.diff(clock) / step)
