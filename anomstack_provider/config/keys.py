@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from anomstack_provider.config.calendar import EventList, HolidayList
+from anomstack_provider.config.gates import Freshness, Gates, OptionalGates, SettingsMap
 from anomstack_provider.config.values import (
     AddressList,
     AtLeastOne,
@@ -61,6 +62,11 @@ class Identity(Section):
     metric_tags: MetricTags = Field(
         default_factory=dict,
         description="Tags of single metrics that go out with their alerts: {metric: {key: value}}.",
+    )
+    metric_settings: SettingsMap = Field(
+        default_factory=dict,
+        description="What to tell of single metrics and which gates they have, by name or glob, later entries win: "
+        "{metric: {title, unit, owner, priority, runbook, dashboard, alert_gates}}.",
     )
 
 
@@ -305,10 +311,29 @@ class Alerts(Section):
         default=3, description="Earlier scores averaged with the bucket's own; 3 with recipe anomstack."
     )
     alert_recent_n: AtLeastOne = Field(default=1, description="Newest buckets that can alert.")
-    alert_snooze_n: Count = Field(default=3, description="Buckets after an alert in which its metric stays silent.")
-    alert_quiet: Duration = Field(
+    alert_snooze_n: Count = Field(
+        default=3, description="Buckets without a finding after which an event is over; merge_max_gap too must be past."
+    )
+    merge_max_gap: Duration = Field(
         default=timedelta(0),
-        description="Time after an alert in which its metric stays silent; 0 with recipe anomstack.",
+        description="Time without a finding after which an event is over; 0 with recipe anomstack.",
+    )
+    renotify_pct: Positive = Field(
+        default=50.0,
+        description="An event is told again when it is so many percent further from the expected value than last told.",
+    )
+    event_expires: Duration = Field(
+        default=timedelta(days=7), description="An event that lasts longer says so once and is silent until it is over."
+    )
+    notify_closed: bool = Field(default=True, description="Tell when an event is over.")
+    alert_gates: OptionalGates = Field(
+        default=Gates(),
+        description="Business rules that a finding has to pass: {direction, min_abs_change, min_pct_change, "
+        "min_volume, valid_range, guardrail, active_hours, maintenance}.",
+    )
+    freshness: Freshness = Field(
+        default="auto",
+        description="How long after the usual time the newest bucket may be missing: auto, off or a duration.",
     )
     alert_max_n: AtLeastOne = Field(default=250, description="Points in an alert's chart, at most.")
     alert_metric_timestamp_max_days_ago: AtLeastOne = Field(
@@ -480,6 +505,6 @@ SECTIONS: tuple[type[Section], ...] = (
 NOT_YET = frozenset(
     key for section in (ThresholdAlerts, Change, LanguageModelAlerts, Reports, Cleanup) for key in section.model_fields
 ) | {
-    *("preprocess_fn", "train_sql", "score_sql", "alert_sql", "alert_always"),
+    *("preprocess_fn", "train_sql", "score_sql", "alert_sql", "alert_always", "freshness"),
     *("train_default_schedule_status", "score_default_schedule_status", "alert_default_schedule_status"),
 }

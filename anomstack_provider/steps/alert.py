@@ -182,7 +182,7 @@ def _settled(spec: BatchSpec, rows: _Scored, window: RunWindow, back: int, fille
 
 
 def _silence(spec: BatchSpec) -> events.Silence:
-    return events.Silence(spec.alert_snooze_n, spec.alert_quiet)
+    return events.Silence(spec.alert_snooze_n, spec.merge_max_gap)
 
 
 def _first(spec: BatchSpec, rows: _Scored, window: RunWindow) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from anomstack_provider.config.gates import Gates
 from anomstack_provider.config.keys import SECTIONS
 from anomstack_provider.config.spec import LIST_KEYS, TEXT_KEYS, BatchSpec, check
 
@@ -118,7 +119,13 @@ OUR_DEFAULTS: dict[str, Any] = {
     "holidays": (),
     "events": (),
     "false_alarms_per_month": 1.0,
-    "alert_quiet": timedelta(0),
+    "merge_max_gap": timedelta(0),
+    "renotify_pct": 50.0,
+    "event_expires": timedelta(days=7),
+    "notify_closed": True,
+    "alert_gates": Gates(),
+    "metric_settings": {},
+    "freshness": "auto",
 }
 ELSEWHERE = {"metric_batch", "model_configs", "preprocess_params"}
 
@@ -142,7 +149,7 @@ def test_the_seasonal_recipe_has_defaults_of_its_own():
         "train_metric_timestamp_max_days_ago": 730,
         "alert_threshold": None,
         "alert_smooth_n": 0,
-        "alert_quiet": timedelta(days=1),
+        "merge_max_gap": timedelta(days=1),
     }
 
 
