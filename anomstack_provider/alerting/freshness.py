@@ -89,11 +89,11 @@ def _gaps(
 ) -> Iterator[Gap]:
     first = len(times) - len(grains)
     following = np.append(times[1:], until)
-    for i, grain in enumerate(grains, first):
-        step = _step(times[: i + 1], grain)
-        # Cheap, and true of nearly all: the next bucket came in time.
-        if step is None or (after is None and following[i] - times[i] < (_BUCKETS + 0.25) * step):
-            continue
+    steps = _steps(times, grains)
+    # Of nearly all the next bucket came in time; what is left is looked at one by one.
+    least = (_BUCKETS if after is None else 1) + 0.25
+    for k in np.flatnonzero((following[first:] - times[first:]).astype(np.int64) >= least * steps).tolist():
+        i, grain, step = first + k, grains[k], np.timedelta64(int(steps[k]), "us")
         oldest = 0 if look_back is None else int(np.searchsorted(times, times[i] - np.timedelta64(look_back)))
         known = times[max(oldest, i - HISTORY) : i + 1]
         allowed = _allowed(known, grain, step, timezone) if after is None else _buckets(after, step) - 1
@@ -234,14 +234,22 @@ def _buckets(length: timedelta, step: np.timedelta64) -> int:
     return max(int(np.ceil(np.timedelta64(length) / step)), 1)
 
 
-def _step(times: Times, grain: Grain) -> np.timedelta64 | None:
-    """Return the usual length of a bucket; of readings the usual distance, None where there are too few."""
-    if grain.unit != "instant":
-        return grain.nominal
-    if len(times) < 3:
-        return None
-    usual = np.median(np.diff(times[-(_RECENT + 1) :]).astype(np.int64))
-    return np.timedelta64(max(int(usual), 1), "us")
+def _steps(times: Times, grains: Sequence[Grain]) -> Floats:
+    """Return the usual length of the newest buckets in microseconds; of readings the usual distance so far, or NaN."""
+    own = {grain: float(grain.nominal.astype(np.int64)) for grain in set(grains)}
+    steps = np.array([own[grain] for grain in grains], np.float64)
+    readings = np.flatnonzero(steps == 0)
+    if not len(readings):
+        return steps
+    past = np.diff(times).astype(np.float64)
+    newest = readings + len(times) - len(grains)
+    long = newest >= _RECENT
+    if long.any():
+        windows = np.lib.stride_tricks.sliding_window_view(past, _RECENT)
+        steps[readings[long]] = np.median(windows[newest[long] - _RECENT], axis=1)
+    for k, i in zip(readings[~long].tolist(), newest[~long].tolist(), strict=True):
+        steps[k] = np.median(past[:i]) if i >= 2 else np.nan
+    return np.maximum(np.floor(steps), 1)
 
 
 def _starts(
