@@ -30,6 +30,9 @@ _RECENT = 21
 _RETIRED, _RETIRED_BUCKETS = timedelta(days=30), 100
 
 
+_NEVER = np.datetime64("9999-01-01", "us")
+
+
 @dataclass(frozen=True)
 class Gap:
     """
@@ -40,6 +43,7 @@ class Gap:
     :param late: starts of the missing buckets that are late, oldest first, shape (k,).
     :param ends: where these end, shape (k,).
     :param back: start of the first bucket after the silence, NaT while it lasts.
+    :param over: from then on it is not late: the first bucket after it ended, or the metric is retired.
     :param grain: length of a bucket, such as ``1h``.
     :param allowed: so many missing buckets are still usual.
     """
@@ -49,6 +53,7 @@ class Gap:
     late: Times
     ends: Times
     back: np.datetime64
+    over: np.datetime64
     grain: str
     allowed: int
 
@@ -88,11 +93,8 @@ def _gaps(
     look_back: timedelta | None,
 ) -> Iterator[Gap]:
     first = len(times) - len(grains)
-    following = np.append(times[1:], until)
     steps = _steps(times, grains)
-    # Of nearly all the next bucket came in time; what is left is looked at one by one.
-    least = (_BUCKETS if after is None else 1) + 0.25
-    for k in np.flatnonzero((following[first:] - times[first:]).astype(np.int64) >= least * steps).tolist():
+    for k in _silent(times, until, steps, _BUCKETS if after is None else 1).tolist():
         i, grain, step = first + k, grains[k], np.timedelta64(int(steps[k]), "us")
         oldest = 0 if look_back is None else int(np.searchsorted(times, times[i] - np.timedelta64(look_back)))
         known = times[max(oldest, i - HISTORY) : i + 1]
@@ -100,18 +102,31 @@ def _gaps(
         if allowed is None:
             continue
         most = allowed + max(_RETIRED_BUCKETS, _buckets(_RETIRED, step))
-        count = min(int((following[i] - times[i]) / step) + 2, most)
+        is_last = i + 1 == len(times)
+        count = min(int(((until if is_last else times[i + 1]) - times[i]) / step) + 2, most)
         starts = _starts(times[i], np.arange(1, count + 2), grain, step, timezone)
         starts, ends = starts[:-1], starts[1:]
-        is_last = i + 1 == len(times)
-        missing = ends <= until if is_last else starts + (ends - starts) // 2 <= times[i + 1]
-        missing &= ends <= until
+        # A bucket that came a little before its time is none that is missing.
+        missing = ends <= until if is_last else (ends <= until) & (ends - (ends - starts) // 4 <= times[i + 1])
         number = int(missing.sum())
         if number <= allowed:
             continue
         late = slice(allowed, number)
         back = np.datetime64("NaT", "us") if is_last else times[i + 1]
-        yield Gap(times[i], starts[0], starts[late], ends[late], back, str(grain), allowed)
+        over = _NEVER if is_last else _starts(back, np.array([1]), grain, step, timezone)[0]
+        over = ends[-1] if number == most else over
+        yield Gap(times[i], starts[0], starts[late], ends[late], back, over, str(grain), allowed)
+
+
+def may_be_late(times: Times, until: np.datetime64, grains: Sequence[Grain]) -> bool:
+    """Whether any of these silences is so long that its metric's history has to be asked; see :func:`gaps`."""
+    return bool(len(_silent(times, until, _steps(times, grains), _BUCKETS)))
+
+
+def _silent(times: Times, until: np.datetime64, steps: Floats, buckets: int) -> NDArray[np.intp]:
+    """Return after which of the newest buckets, to which the steps belong, so many may be missing."""
+    length = np.diff(np.append(times, until))[len(times) - len(steps) :].astype(np.int64)
+    return np.flatnonzero(length >= (buckets + 0.25) * steps)
 
 
 def explained(found: Sequence[Gap], starts: Times, ends: Times) -> NDArray[np.bool_]:
@@ -122,7 +137,7 @@ def explained(found: Sequence[Gap], starts: Times, ends: Times) -> NDArray[np.bo
     """
     mask = np.zeros(len(starts), bool)
     for gap in found:
-        back = np.datetime64("9999-01-01", "us") if gap.lasts else gap.back
+        back = _NEVER if gap.lasts else gap.back
         mask |= (starts <= back) & (ends > gap.missing) & (ends >= gap.ends[0])
     return mask
 
@@ -132,11 +147,13 @@ class LateBatch:
     """
     Buckets in which a whole batch is late, oldest first.
 
-    :param times: their starts, shape (n,); ``ends`` where they end.
+    :param judged: starts of all buckets at whose end it was asked whether the batch is late, increasing.
+    :param times: starts of those in which it is, shape (n,); ``ends`` where they end.
     :param grain: their length, such as ``1h``; shape (n,).
     :param metrics: the names of the metrics that are late by then, sorted; n tuples.
     """
 
+    judged: Times
     times: Times
     ends: Times
     grain: tuple[str, ...]
@@ -156,64 +173,70 @@ def of_batch(
     """
     Return when the batch is late: at least two metrics and half of those that live are, or the only one.
 
-    Judged at the end of each late bucket, by what is known then. A metric lives that has points enough to be judged,
-    and has not been silent for so long that it is retired.
+    Judged at the end of each late bucket and of the first one after a silence, by what is known then. A metric lives
+    that has points enough to be judged, and has not been silent for so long that it is retired.
 
     :param found: the silences of each metric that has any.
     :param stored: the starts of the buckets of every metric of the batch, as for :func:`gaps`.
     :param least: points with which a metric is judged.
     """
-    buckets = _late_buckets(found)
-    moments = np.array(sorted(buckets), "datetime64[us]")
+    moments, starts, grains, is_late = _moments([gap for own in found.values() for gap in own])
     late = {name: _late_at(own, moments) for name, own in found.items() if own}
     live = np.zeros(len(moments), np.int64)
     for name, times in stored.items():
         enough = _count(times, moments, look_back) >= least
         live += late.get(name, False) | (enough & ~_retired_at(found.get(name, ()), moments))
-    number = np.sum(list(late.values()), axis=0) if late else live
-    whole = ((number >= 2) & (2 * number >= live)) | ((number == 1) & (live == 1))
-    starts = np.array([buckets[moment.item()][0] for moment in moments], "datetime64[us]")
-    # A long bucket that ends with the newest short one began before it, and would be told after it.
-    whole[whole] &= _rises(starts[whole])
-    chosen = moments[whole]
     names = sorted(late)
-    together = np.array([late[name] for name in names], bool).reshape(len(names), len(moments))[:, whole]
+    missing = np.array([late[name] for name in names], bool).reshape(len(names), len(moments))
+    number = missing.sum(axis=0)
+    whole = ((number >= 2) & (2 * number >= live)) | ((number == 1) & (live == 1))
+    # A long bucket that ends with the newest short one began before it, and would be told after it.
+    judged = is_late | ~whole
+    judged[judged] = _rises(starts[judged])
+    told = np.flatnonzero(judged & whole)
     return LateBatch(
-        starts[whole],
-        chosen,
-        tuple(buckets[moment.item()][1] for moment in chosen),
-        tuple(tuple(names[i] for i in np.flatnonzero(column)) for column in together.T),
+        starts[judged],
+        starts[told],
+        moments[told],
+        tuple(grains[told]),
+        tuple(tuple(names[i] for i in np.flatnonzero(missing[:, k])) for k in told),
     )
 
 
-def _late_buckets(found: Mapping[str, Sequence[Gap]]) -> dict[datetime, tuple[np.datetime64, str]]:
-    """Return by its end each late bucket of any metric: start and grain, of several the shortest."""
-    buckets: dict[datetime, tuple[np.datetime64, str]] = {}
-    for own in found.values():
-        for gap in own:
-            for start, end in zip(gap.late, gap.ends.tolist(), strict=True):
-                if end not in buckets or start > buckets[end][0]:
-                    buckets[end] = (start, gap.grain)
-    return buckets
+def _moments(found: Sequence[Gap]) -> tuple[Times, Times, NDArray[np.object_], NDArray[np.bool_]]:
+    """
+    Return when to ask whether the batch is late, increasing, the start and grain of the bucket that ends then, and
+    whether it is a late one: of several the late ones, of these the shortest.
+    """
+    buckets: dict[datetime, tuple[bool, datetime, str]] = {}
+    for gap in found:
+        own = [(end, (True, start, gap.grain)) for end, start in zip(gap.ends.tolist(), gap.late.tolist(), strict=True)]
+        if not gap.lasts:
+            own.append((max(gap.over, gap.back).item(), (False, gap.back.item(), gap.grain)))
+        for end, bucket in own:
+            buckets[end] = max(bucket, buckets.get(end, bucket))
+    moments = sorted(buckets)
+    chosen = [buckets[moment] for moment in moments]
+    return (
+        np.array(moments, "datetime64[us]"),
+        np.array([start for _, start, _ in chosen], "datetime64[us]"),
+        np.array([grain for _, _, grain in chosen], object),
+        np.array([late for late, _, _ in chosen], bool),
+    )
 
 
 def _late_at(found: Sequence[Gap], moments: Times) -> NDArray[np.bool_]:
     mask = np.zeros(len(moments), bool)
     for gap in found:
-        mask |= (moments >= gap.ends[0]) & (moments < _stop(gap))
+        mask |= (moments >= gap.ends[0]) & (moments < gap.over)
     return mask
 
 
 def _retired_at(found: Sequence[Gap], moments: Times) -> NDArray[np.bool_]:
     mask = np.zeros(len(moments), bool)
     for gap in found:
-        mask |= (moments >= _stop(gap)) & (np.ones(len(moments), bool) if gap.lasts else moments <= gap.back)
+        mask |= (moments >= gap.over) & (moments <= (_NEVER if gap.lasts else gap.back))
     return mask
-
-
-def _stop(gap: Gap) -> np.datetime64:
-    """Return where the bucket after the newest late one ends: by then data are back, or the metric is retired."""
-    return np.datetime64(gap.ends[-1] + (gap.ends[-1] - gap.late[-1]), "us")
 
 
 def _rises(times: Times) -> NDArray[np.bool_]:
