@@ -373,14 +373,18 @@ class Threshold(BaseModel):
 class ThresholdAlerts(Section):
     """Alerts on fixed thresholds"""
 
-    disable_tholdalert: bool = Field(default=True, description="Do not compare values with tholdalert_thresholds.")
+    disable_tholdalert: bool = Field(
+        default=True, description="Do not compare values with tholdalert_thresholds; false to compare them."
+    )
     tholdalert_thresholds: Annotated[dict[str, Threshold], BeforeValidator(nothing_is_empty)] = Field(
-        default_factory=dict, description="Bounds of single metrics: {metric: {upper, lower}}."
+        default_factory=dict,
+        description="Bounds of single metrics, compared with stored values: {metric: {upper, lower}}; a value at a bound is "
+        "within.",
     )
     tholdalert_methods: MethodList = Field(default=("email", "slack"), description="Channels threshold alerts go to.")
     tholdalert_recent_n: AtLeastOne = Field(default=1, description="Newest buckets that are compared.")
     tholdalert_snooze_n: Count = Field(
-        default=3, description="Buckets after an alert in which its metric stays silent."
+        default=3, description="Buckets within the thresholds after which the next one outside is another event."
     )
     tholdalert_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not compared.")
 
@@ -388,20 +392,33 @@ class ThresholdAlerts(Section):
 class Change(Section):
     """Change detection"""
 
-    disable_change: bool = Field(default=False, description="Do not look for changes of level.")
+    disable_change: bool = Field(
+        default=False,
+        description=(
+            "Do not look for changes of level; true with recipe seasonal, which tells them itself, unless the batch "
+            "gives another key of these."
+        ),
+    )
     change_cron_schedule: Cron = Field(
         default="*/5 * * * *",
-        description="When to look: in the DAG's run whose window holds a tick of this cron.",
+        description="Anomstack's cron of change detection; here each run of the DAG looks at its window.",
     )
     change_default_schedule_status: Status = Field(default=None, description=_STATUS)
     change_threshold: Positive = Field(
         default=3.5,
-        description="Distance from the median, in median absolute deviations, at which a point is a change.",
+        description="Distance from the median, as PyOD's MAD counts it, above which a point is a change.",
     )
-    change_detect_last_n: AtLeastOne = Field(default=1, description="Newest points that are judged by all others.")
+    change_detect_last_n: AtLeastOne = Field(
+        default=1,
+        description="Newest points, the one that is judged among them, that do not count as usual yet.",
+    )
     change_smooth_n: Count = Field(default=1, description="Points of the rolling mean; 0 or 1 does not smooth.")
-    change_snooze_n: Count = Field(default=3, description="Buckets after a change in which its metric stays silent.")
-    change_max_n: AtLeastOne = Field(default=250, description="Newest points of a metric to look at, at most.")
+    change_snooze_n: Count = Field(
+        default=3, description="Buckets without a change after which the next one is another event."
+    )
+    change_max_n: AtLeastOne = Field(
+        default=250, description="Points up to the one that is judged to look at, at most."
+    )
     change_metric_timestamp_max_days_ago: AtLeastOne = Field(
         default=45, description="Look at points of so many days, at most."
     )
@@ -502,9 +519,8 @@ SECTIONS: tuple[type[Section], ...] = (
 
 
 # Keys of Anomstack's that are read and checked, so that its folders load, and that nothing here acts on yet.
-NOT_YET = frozenset(
-    key for section in (ThresholdAlerts, Change, LanguageModelAlerts, Reports, Cleanup) for key in section.model_fields
-) | {
-    *("preprocess_fn", "train_sql", "score_sql", "alert_sql", "alert_always", "freshness"),
+NOT_YET = frozenset(key for section in (LanguageModelAlerts, Reports, Cleanup) for key in section.model_fields) | {
+    *("preprocess_fn", "train_sql", "score_sql", "alert_sql", "alert_always"),
     *("train_default_schedule_status", "score_default_schedule_status", "alert_default_schedule_status"),
+    *("tholdalert_methods", "change_sql", "change_default_schedule_status"),
 }

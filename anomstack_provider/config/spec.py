@@ -127,6 +127,8 @@ class BatchSpec(
             return values
         recipe = values.get("recipe") or ("anomstack" if _asks_for_anomstack(values) else "seasonal")
         defaults = SEASONAL_DEFAULTS if recipe == "seasonal" else {}
+        if recipe == "seasonal" and not any(key in keys.Change.model_fields for key in values):
+            defaults = {**defaults, "disable_change": True}
         return {**defaults, **values, "recipe": recipe}
 
     @field_validator("metric_batch")
@@ -221,6 +223,17 @@ class BatchSpec(
         return found
 
     @property
+    def finds(self) -> frozenset[Literal["anomaly", "threshold", "change", "late"]]:
+        """What the alert task looks for; nothing: it has nothing to do. Without alerts on scores late data are none."""
+        wanted: dict[Literal["anomaly", "threshold", "change", "late"], bool] = {
+            "anomaly": not self.disable_alert,
+            "threshold": not self.disable_tholdalert and bool(self.tholdalert_thresholds),
+            "change": not self.disable_change,
+            "late": self.freshness != "off" and not self.disable_alert,
+        }
+        return frozenset(kind for kind, is_wanted in wanted.items() if is_wanted)
+
+    @property
     def cron(self) -> str:
         """The schedule as a cron of five fields, presets written out."""
         return cron_expression(self.ingest_cron_schedule)
@@ -241,6 +254,8 @@ class BatchSpec(
                 if entry.tags and not any(entry.covers(name, tags) for name, tags in self.metric_tags.items()):
                     tags = ", ".join(f"{name}: {tag}" for name, tag in entry.tags.items())
                     found.append((key, f"no metric has the tags {tags} in metric_tags"))
+        if self.tholdalert_thresholds and "disable_tholdalert" not in self.model_fields_set:
+            found.append(("tholdalert_thresholds", "no effect without disable_tholdalert: false"))
         for path, gates in self._all_gates():
             if gates.guardrail and gates.guardrail.metric in self.score_exclude_metrics:
                 name = gates.guardrail.metric

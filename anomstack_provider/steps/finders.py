@@ -197,7 +197,7 @@ def late_data(spec: BatchSpec, window: RunWindow, store: MetricRows, back: int) 
     One read of the newest buckets tells which metrics were silent for long; one more, of these alone, what is usual
     for them.
     """
-    if spec.freshness == "off":
+    if "late" not in spec.finds:
         return Lateness({}, {}, freshness.of_batch({}, {}), spec.timezone)
     auto = spec.freshness == "auto"
     least = freshness.LEAST if auto else 3
