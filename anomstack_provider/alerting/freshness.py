@@ -24,6 +24,10 @@ _BUCKETS, _TIMES = 3, 1.5
 # Where silences have a tail (readings at random, buckets that are skipped when nothing happened), so many of its
 # lengths more, and as many as make up for a short history; the tail is read off between these ranks.
 _TAILS, _RANK, _TAIL_RANK = 4.0, 3, 20
+# Nights and weekends are known after so long; before, silence of so long is late at the soonest, but for a metric that
+# was never silent for a day, or hardly ever in three days.
+_KNOWN, _UNKNOWN = np.timedelta64(28, "D"), np.timedelta64(4, "D")
+_NEVER_SILENT, _HARDLY_SILENT = np.timedelta64(1, "D"), np.timedelta64(3, "D")
 # Steps before a reading whose median is the usual one.
 _RECENT = 21
 # After so long and so many buckets of silence a metric is retired and no longer late.
@@ -242,7 +246,7 @@ def _retired_at(found: Sequence[Gap], moments: Times) -> NDArray[np.bool_]:
 def _rises(times: Times) -> NDArray[np.bool_]:
     """Return which times are later than all before them."""
     highest = np.maximum.accumulate(times.astype(np.int64)) if len(times) else np.empty(0, np.int64)
-    return np.diff(highest, prepend=np.iinfo(np.int64).min) > 0
+    return np.concatenate([np.ones(min(len(times), 1), bool), np.diff(highest) > 0])
 
 
 def _count(times: Times, moments: Times, look_back: timedelta | None) -> NDArray[np.intp]:
@@ -299,8 +303,12 @@ def _allowed(times: Times, grain: Grain, step: np.timedelta64, timezone: str) ->
     # Of an exponential tail so much lies between two ranks.
     tail = (third - further) / np.log(_TAIL_RANK / _RANK)
     margin = (_TAILS + np.log(HISTORY / min(len(times), HISTORY))) * tail
+    span = times[-1] - times[0]
+    never, hardly = ordered[0] <= _BUCKETS, third <= _BUCKETS
+    steady = (never and span >= _NEVER_SILENT) or (hardly and span >= _HARDLY_SILENT)
+    least = _BUCKETS if steady or span >= _KNOWN else max(_BUCKETS, float(_UNKNOWN / step))
     # One more missing bucket than these is a silence longer than that, whenever it ends.
-    return int(np.ceil(max(_BUCKETS, _TIMES * third, third + margin) - 1e-9)) - 1
+    return int(np.ceil(max(least, _TIMES * third, third + margin) - 1e-9)) - 1
 
 
 def _silences(times: Times, grain: Grain, step: np.timedelta64, timezone: str) -> Floats:

@@ -30,6 +30,8 @@ from anomstack_provider.steps.training import stamp
 
 # Timestamps that tell the grain of the newest of them.
 _GRAIN = 22
+# Silences that tell what is usual for a metric; enough for months.
+_LOOK_BACK = timedelta(days=4 * 365)
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,9 @@ class Buckets:
 def history(spec: BatchSpec) -> tuple[int, timedelta]:
     """Return how many stored points before a bucket, and of how much time before it, its findings depend on."""
     if spec.disable_change:
-        return _GRAIN, timedelta(days=spec.train_metric_timestamp_max_days_ago)
+        return _GRAIN, _LOOK_BACK
     points, time = change.history(spec)
-    return max(points, _GRAIN), time
+    return max(points, _GRAIN), max(time, _LOOK_BACK)
 
 
 def closed_buckets(spec: BatchSpec, series: Series, window: RunWindow, first: int = 0) -> Buckets:
@@ -208,11 +210,7 @@ def late_data(spec: BatchSpec, window: RunWindow, store: MetricRows, back: int) 
         stored |= _stored(spec, window, store, back + freshness.HISTORY + 1, suspects)
     found = {name: _gaps(spec, window, times, back) for name, times in stored.items()}
     found = {name: kept for name, own in found.items() if (kept := _alerting(spec, name, own))}
-    return Lateness(found, stored, freshness.of_batch(found, stored, least, _look_back(spec)), spec.timezone)
-
-
-def _look_back(spec: BatchSpec) -> timedelta:
-    return timedelta(days=spec.train_metric_timestamp_max_days_ago)
+    return Lateness(found, stored, freshness.of_batch(found, stored, least, _LOOK_BACK), spec.timezone)
 
 
 def _stored(
@@ -220,7 +218,7 @@ def _stored(
 ) -> dict[str, Times]:
     """Return the starts of the newest buckets of each metric that can alert."""
     cut = window.start - spec.completeness_delay
-    since = cut - 2 * _look_back(spec)
+    since = cut - 2 * _LOOK_BACK
     rows = store.read(["metric"], since=since, until=window.end, newest=newest, cut=cut, metrics=metrics)
     return {name: series.times for name, series in split(rows).items() if name not in spec.alert_exclude_metrics}
 
@@ -235,7 +233,7 @@ def _asked(spec: BatchSpec, window: RunWindow, times: Times, back: int) -> tuple
 def _gaps(spec: BatchSpec, window: RunWindow, times: Times, back: int) -> list[Gap]:
     """Return the silences after the ``back`` buckets before the window and those after them."""
     after = spec.freshness if isinstance(spec.freshness, timedelta) else None
-    return freshness.gaps(*_asked(spec, window, times, back), spec.timezone, after, _look_back(spec))
+    return freshness.gaps(*_asked(spec, window, times, back), spec.timezone, after, _LOOK_BACK)
 
 
 def _alerting(spec: BatchSpec, name: str, found: Sequence[Gap]) -> list[Gap]:
