@@ -84,8 +84,9 @@ def explain(path: str) -> None:
     print(
         f"\n{len(alerts)} alerts on {len(days)} days, {rate:.1f} per metric and month after {spec.train_min_n} days of "
         f"learning. {metrics} metrics see the same storm, each at its own airport, and each says so once: an event is "
-        f"over after {spec.merge_max_gap.days} days without a finding. The batch puts up with {spec.false_alarms_per_month} "
-        f"false alarms per metric and month. {sum(day in _KNOWN for day in days)} of the days have a known cause."
+        f"over after {spec.merge_max_gap.days} days without a finding. "
+        f"The batch puts up with {spec.false_alarms_per_month} false alarms per metric and month. "
+        f"{sum(day in _KNOWN for day in days)} of the days have a known cause."
     )
 
 

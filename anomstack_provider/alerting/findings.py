@@ -1,8 +1,8 @@
 """
 Findings of one metric as arrays: the buckets in which something was found, whoever found it.
 
-A finding is a bucket, a kind and a direction with the numbers that a message shows. Scores, thresholds, changes of level
-and late data all come in this form; which of them are told is decided by ``gates`` and ``events``.
+A finding is a bucket, a kind and a direction with the numbers that a message shows. Scores, thresholds, changes of
+level and late data all come in this form; which of them are told is decided by ``gates`` and ``events``.
 """
 
 from __future__ import annotations
@@ -110,6 +110,15 @@ class Findings:
     def inside(self) -> Flags:
         """Whether the value lies within its expected range; an end that is open is never passed."""
         return ~((self.value > self.upper) | (self.value < self.lower))
+
+    @property
+    def distance(self) -> Floats:
+        """How far out the value is: its change in half-widths of the range, 0 without a range or expected value."""
+        change, half = self.change, self.half_width
+        known = np.isfinite(change) & np.isfinite(half)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = change / half
+        return np.where(known & (change > 0), ratio, 0.0)
 
 
 _NUMBERS = ("value", "expected", "lower", "upper", "score", "threshold")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Annotated, Literal

@@ -174,14 +174,18 @@ def to_local(times: Times, timezone: str) -> Times:
     )
 
 
-def to_utc(local: Times, timezone: str) -> Times:
-    """Return the UTC times of wall-clock times of ``timezone``."""
+def to_utc(local: Times, timezone: str, *, last: bool = False) -> Times:
+    """
+    Return the UTC times of wall-clock times of ``timezone``.
+
+    :param last: a wall-clock time that the clocks repeat is taken the last time instead of the first.
+    """
     if timezone == "UTC":
         return local
     import pandas as pd
 
-    # A wall-clock time that the clocks skip ends when they jump; one that they repeat is taken the first time.
+    # A wall-clock time that the clocks skip ends when they jump.
     index = pd.DatetimeIndex(local).tz_localize(
-        timezone, nonexistent="shift_forward", ambiguous=np.ones(len(local), bool)
+        timezone, nonexistent="shift_forward", ambiguous=np.full(len(local), not last)
     )
     return np.asarray(index.tz_convert("UTC").tz_localize(None).to_numpy(), "datetime64[us]")
