@@ -20,12 +20,13 @@ from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
 from anomstack_provider.runtime.window import RunWindow
-from anomstack_provider.steps.alert import Stopped, alert, is_told
+from anomstack_provider.steps.alert import alert, is_told
 from anomstack_provider.steps.ingest import Fetch, ingest
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.overlay import MemoryRows, NoModels, Overlay
 from anomstack_provider.steps.ports import MetricRows
 from anomstack_provider.steps.score import score
+from anomstack_provider.steps.tracks import Stopped
 from anomstack_provider.steps.training import stamp
 
 

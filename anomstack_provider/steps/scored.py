@@ -67,10 +67,12 @@ class ScoredBatch:
     """
     The metrics of a batch in and before a run's window, to be asked for each other's values.
 
+    :param back: so many buckets before the window were read.
     :param known: from when on nothing of a metric is missing that there could be.
     """
 
     spec: BatchSpec
+    back: int
     scored: dict[str, Scored] = field(default_factory=dict)
     points: dict[str, Series] = field(default_factory=dict)
     known: dict[str, np.datetime64] = field(default_factory=dict)
@@ -142,6 +144,7 @@ def read_complete(
         again = _read(spec, window, store, back, None, None)
         for ours, theirs in ((batch.scored, again.scored), (batch.points, again.points), (batch.known, again.known)):
             _update(ours, theirs, names)
+        batch.back = back
     return batch
 
 
@@ -164,7 +167,7 @@ def _read(
     """
     cut = window.start - spec.completeness_delay
     frame = store.read(["metric", "score"], since=since, until=window.end, newest=back, cut=cut)
-    batch = ScoredBatch(spec, points=split(frame[frame["metric_type"] == "metric"]))
+    batch = ScoredBatch(spec, back, points=split(frame[frame["metric_type"] == "metric"]))
     own = frame[own_scores(frame)]
     for name, (times, scores, metadata) in split_columns(own, "metric_value", "metadata").items():
         marks = Calendar.for_metric(spec, name).marks(times, spec.timezone)
