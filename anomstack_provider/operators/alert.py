@@ -27,11 +27,11 @@ class AnomstackAlertOperator(AnomstackOperator):
 
     def execute(self, context: Context) -> StepSummary:
         """Decide, store and send."""
-        from anomstack_provider.steps.alert import alert
+        from anomstack_provider.steps.alert import alert, is_told
 
         spec, stores = self.spec, open_stores(self.spec)
         found = alert(spec, self.window(context), stores.metrics, stores.models)
-        report = self._deliver(found.alerts, context)
+        report = self._deliver([told for told in found.alerts if is_told(spec, told)], context)
         summary = self.finish(context, found.result)
         summary.update(report.summary())  # type: ignore[typeddict-item]
         if report.failed:

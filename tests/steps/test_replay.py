@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 
 from anomstack_provider.alerting.alert import Alert
+from anomstack_provider.alerting.transitions import stored_alerts
 from anomstack_provider.artifacts.model_store import open_model_store
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
@@ -41,6 +42,11 @@ from anomstack_provider.store.metric_store import MetricStore
 
 END_OF_TIME = datetime(2100, 1, 1, tzinfo=UTC)
 KNN = [{"model_name": "KNN"}]
+ONLY_SCORES: dict[str, Any] = {
+    **{"disable_change": True, "disable_tholdalert": True, "freshness": "off", "merge_max_gap": 0},
+    **{"alert_gates": {}, "metric_settings": {}, "alert_exclude_metrics": []},
+}
+ALERTS = ("alert", "tholdalert", "change")
 VALUE_ITSELF = {"diff_n": 0, "smooth_n": 0, "lags_n": 0}
 Points = tuple[np.ndarray, np.ndarray]
 
@@ -285,6 +291,65 @@ def changing_grain() -> Case:
     )
 
 
+def gated() -> Case:
+    """Gates that look at other metrics, thresholds, changes of level, late data, storms longer than the look-back."""
+    starts = times("2024-01-01", "2024-03-10", "1h")
+    return Case(
+        {
+            "schedule": "0 */6 * * *",
+            "train_cron_schedule": "@weekly",
+            "score_max_n": 1,
+            "alert_threshold": 0.6,
+            "alert_smooth_n": 1,
+            "merge_max_gap": "5h",
+            "event_expires": "2d",
+            "model_configs": KNN,
+            "disable_tholdalert": False,
+            "tholdalert_thresholds": {"guarded": {"upper": 150}, "bounded": {"upper": 101.8}},
+            "alert_exclude_metrics": ["shifts", "bounded"],
+            "disable_change": False,
+            "change_threshold": 9,
+            "alert_gates": {
+                "active_hours": "Mon-Fri 06:00-22:00",
+                "maintenance": [{"cron": "0 12 * * *", "duration": "2h"}],
+            },
+            "metric_settings": {
+                "guarded": {"priority": "low", "alert_gates": {"guardrail": {"metric": "storm"}}},
+                "counted": {"alert_gates": {"min_volume": {"metric": "storm", "at_least": 100}, "active_hours": None}},
+            },
+        },
+        period("2024-02-27", "2024-03-05"),
+        {
+            "storm": storm(noise(starts, 1), "2024-02-24T01:00", 200, growth=1.02),
+            "guarded": storm(noise(starts, 2), "2024-02-26T01:00", 150, growth=1.03),
+            "counted": storm(noise(starts, 3), "2024-02-25T13:00", 170, growth=1.01),
+            "bounded": noise(starts, 7),
+            "shifts": (starts, noise(starts, 6)[1] + 40 * (starts >= np.datetime64("2024-03-01T09:00"))),
+            "late": without(noise(starts, 4, {"2024-03-02T12:00": 60}), "2024-02-28T07:00", "2024-03-01T15:00"),
+        },
+    )
+
+
+def seasonal() -> Case:
+    """The default recipe over hours: season, two spikes that need one event, up and then down, and late data."""
+    starts = times("2024-01-01", "2024-03-10", "1h")
+    season = 30 * np.sin(np.arange(len(starts)) * np.pi / 12)
+
+    def wave(points: Points) -> Points:
+        return points[0], np.round(points[1] + season[np.searchsorted(starts, points[0])], 4)
+
+    spikes = {"2024-02-28T03:00": 60, "2024-02-28T20:00": 80, "2024-03-01T01:00": 90, "2024-03-01T04:00": -90}
+    return Case(
+        {"schedule": "0 */6 * * *", "train_cron_schedule": "@weekly", "alert_gates": {"min_abs_change": 20}},
+        period("2024-02-27", "2024-03-04"),
+        {
+            "spikes": wave(noise(starts, 1, spikes)),
+            "storm": wave(storm(noise(starts, 2), "2024-02-26T01:00", 60, growth=1.02)),
+            "late": wave(without(noise(starts, 3), "2024-02-28T07:00", "2024-03-01T15:00")),
+        },
+    )
+
+
 CASES: list[Callable[[], Case]] = [
     daily,
     hourly,
@@ -294,6 +359,8 @@ CASES: list[Callable[[], Case]] = [
     long_buckets,
     more_than_the_look_back,
     changing_grain,
+    gated,
+    seasonal,
 ]
 by_name = pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
 
@@ -318,7 +385,7 @@ class Live:
     case: Case
     rows: Callable[[], MetricRows]
     models: Path
-    sent: dict[str, Alert] = field(default_factory=dict)
+    sent: dict[tuple[str, str], Alert] = field(default_factory=dict)
 
     def run(self, spec: BatchSpec, window: RunWindow) -> None:
         """Do what the tasks of one run do after ingest."""
@@ -326,8 +393,8 @@ class Live:
             for shard in range(spec.shards):
                 step(spec, window, self.rows(), self.model_store(), shard=shard, shards=spec.shards)
         for found in alert(spec, window, self.rows(), self.model_store()).alerts:
-            self.sent.setdefault(found.event_id, found)
-            assert self.sent[found.event_id] == found
+            self.sent.setdefault((found.event_id, found.key), found)
+            assert self.sent[found.event_id, found.key] == found
 
     def model_store(self) -> Any:
         return open_model_store(f"file://{self.models}", "/")
@@ -344,7 +411,7 @@ class Live:
         for window in intervals(spec, self.case.period):
             ingest(spec, window, self.rows(), fetch)
             self.run(spec, window)
-            for kind in ("score", "alert"):
+            for kind in ("score", *ALERTS):
                 so_far = self.rows().read([kind], since=None, until=END_OF_TIME)
                 assert np.all(ends(spec, so_far) <= stamp(window.end - spec.completeness_delay)), f"{kind} too early"
         return self
@@ -397,20 +464,22 @@ def ends(spec: BatchSpec, rows: pd.DataFrame) -> np.ndarray:
 
 def assert_same(case: Case, found: Live, expected: Preview) -> None:
     """Compare every byte of the score and alert rows, and what would have been sent."""
-    for kind in ("score", "alert"):
+    for kind in ("score", *ALERTS):
         ours, theirs = closed_in(case, found.rows(), kind), closed_in(case, expected.rows, kind)
         assert sorted(set(ours) ^ set(theirs)) == [], f"{kind} rows: live has {len(ours)}, preview {len(theirs)}"
-    sent = {key for key in closed_in(case, found.rows(), "alert")}
-    assert {json.loads(row[3])["event_id"] for row in sent} <= found.sent.keys()
-    assert {a.event_id for a in expected.alerts} <= found.sent.keys()
-    extra = found.sent.keys() - {a.event_id for a in expected.alerts}
+    assert _stored(case, found) <= found.sent.keys()
+    told = {(a.event_id, a.key) for a in expected.alerts}
+    assert told <= found.sent.keys()
     # What a first run may find among the newest buckets closed before the period.
-    assert {found.sent[key].bucket for key in extra} <= {a.bucket for a in _before(case, found)}
+    extra = found.sent.keys() - told
+    before = {a.bucket for key, a in found.sent.items() if key not in _stored(case, found)}
+    assert {found.sent[key].bucket for key in extra} <= before
 
 
-def _before(case: Case, found: Live) -> Iterator[Alert]:
-    inside = {json.loads(row[3])["event_id"] for row in closed_in(case, found.rows(), "alert")}
-    return (a for key, a in found.sent.items() if key not in inside)
+def _stored(case: Case, found: Live) -> set[tuple[str, str]]:
+    """Return event and transition of what the alert rows of the period keep."""
+    rows = [row for kind in ALERTS for row in closed_in(case, found.rows(), kind)]
+    return {(a.event_id, a.key) for row in rows for a in stored_alerts(row[3])}
 
 
 # --- tests -----------------------------------------------------------------------------------------------------------
@@ -431,27 +500,68 @@ def test_runs_in_any_order_are_what_preview_says(make: Callable[[], Case], tmp_p
     assert_same(case, live(case, tmp_path).shuffled(seed=1), previewed(case))
 
 
-@by_name
+def test_the_cases_have_every_kind_every_transition_and_every_gate() -> None:
+    found = [previewed(make()) for make in (gated, seasonal, daily)]
+    alerts = [a for one in found for a in one.alerts]
+    assert {a.kind for a in alerts} == {"anomaly", "threshold", "change", "late"}
+    assert {a.transition for a in alerts} == {"opened", "escalated", "closed", "expired"}
+    stopped = {one.gate for preview_of in found for one in preview_of.stopped}
+    assert stopped >= {"active_hours", "maintenance", "guardrail", "min_volume", "min_abs_change"}
+
+
+@pytest.mark.parametrize("make", [make for make in CASES if make is not seasonal], ids=lambda make: make.__name__)
 def test_alerts_are_the_plain_fold_over_all_scores_there_are(make: Callable[[], Case]) -> None:
     case = make()
+    case = Case({**case.config, **ONLY_SCORES}, case.period, case.metrics)
     spec = case.spec
     rows = MemoryRows()
     store(case, rows)
     since_ever = preview(spec, RunWindow(datetime(2000, 1, 1, tzinfo=UTC), case.period.end), rows).rows
     everything = since_ever.read(["score"], since=None, until=END_OF_TIME)
-    expected = set()
-    for name, scores in everything.groupby("metric_name"):
-        values, silent_until = scores["metric_value"].tolist(), 0
-        for i in range(spec.alert_smooth_n, len(values)):
-            newest = values[i - spec.alert_smooth_n : i + 1]
-            if sum(newest) / len(newest) >= spec.alert_threshold and i >= silent_until:
-                expected.add((name, scores["metric_timestamp"].iloc[i]))
-                silent_until = i + 1 + spec.alert_snooze_n
-    found = previewed(case)
+    expected = {
+        (name, transition, moment)
+        for name, scores in everything.groupby("metric_name")
+        for transition, moment in plainly_folded(spec, scores)
+    }
     inside = {(name, moment) for name, moment, _, _ in closed_in(case, since_ever, "score")}
-    assert {(a.metric_name, pd.Timestamp(a.bucket).tz_localize(None)) for a in found.alerts} & {
-        (name, pd.Timestamp(moment)) for name, moment in inside
-    } == {key for key in expected if (key[0], str(key[1])) in inside}
+    found = {(a.metric_name, a.transition, pd.Timestamp(a.bucket).tz_localize(None)) for a in previewed(case).alerts}
+    assert {key for key in found if key[1] in ("opened", "closed")} == {
+        key for key in expected if (key[0], str(key[2])) in inside
+    }
+
+
+def plainly_folded(spec: BatchSpec, scores: pd.DataFrame) -> Iterator[tuple[str, pd.Timestamp]]:
+    """Yield where events open and close, bucket by bucket over everything from the first one on."""
+    recipe = spec.preprocess_params
+    reach = recipe.lags_n + recipe.smooth_n + recipe.diff_n + spec.alert_smooth_n
+    values, moments = scores["metric_value"].tolist(), list(scores["metric_timestamp"])
+    newest: dict[bool, int] = {}  # finding of each event that is not over, up or down
+    opened: dict[bool, int] = {}
+    expired: set[bool] = set()
+    member = -1000
+    for i in range(spec.alert_smooth_n, len(values)):
+        facts = json.loads(scores["metadata"].iloc[i])
+        mean = sum(values[i - spec.alert_smooth_n : i + 1]) / (spec.alert_smooth_n + 1)
+        low, high = (
+            facts[key] if facts[key] is not None else other for key, other in (("lower", -1e99), ("upper", 1e99))
+        )
+        echo = low <= facts["value"] <= high and i - member <= reach
+        fires = mean >= spec.alert_threshold and not echo
+        up = facts["value"] >= facts["expected"]
+        for side in list(newest):
+            goes_on = fires and side == up and i == newest[side] + 1
+            if i - newest[side] > spec.alert_snooze_n and not goes_on:
+                if side not in expired:
+                    yield "closed", moments[i]
+                expired.discard(side)
+                del newest[side]
+        if fires:
+            if up not in newest:
+                opened[up] = i
+                yield "opened", moments[i]
+            if moments[i] - moments[opened[up]] > spec.event_expires:
+                expired.add(up)
+            newest[up] = member = i
 
 
 @pytest.mark.parametrize("make", [daily, hourly], ids=lambda make: make.__name__)
