@@ -18,6 +18,7 @@ from anomstack_provider.steps.finders import (
     Lateness,
     closed_buckets,
     history,
+    judge_thresholds,
     late_data,
     levels_changed,
     thresholds_crossed,
@@ -85,6 +86,11 @@ def test_thresholds_by_hand(rig: Callable[..., Rig]) -> None:
         ("87.5 is below the lower threshold of 88",),
     ]
     assert (found.kind.tolist(), found.grain.tolist()[-1]) == (["threshold"] * 2, "1d")
+    judged = judge_thresholds(b.spec, "a", closed_buckets(b.spec, series, window))
+    assert judged is not None
+    quiet = judged.describe(np.array([1]))
+    assert (quiet.value.tolist(), quiet.upper.tolist(), quiet.direction.tolist()) == ([112], [112], [0])
+    assert quiet.why.tolist() == [()]
     still_open = closed_buckets(b.spec, series, b.window("2024-01-04", "2024-01-05"))
     assert len(thresholds_crossed(b.spec, "a", still_open)) == 1
     for keys in ({"disable_tholdalert": True}, {"tholdalert_exclude_metrics": ["a"]}, {"tholdalert_thresholds": {}}):
