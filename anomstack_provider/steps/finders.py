@@ -32,6 +32,8 @@ from anomstack_provider.steps.training import stamp
 _GRAIN = 22
 # Silences that tell what is usual for a metric; enough for months.
 _LOOK_BACK = timedelta(days=4 * 365)
+# Stored rows do not tell when they came, so nobody else can know.
+ALWAYS_LATE = "if they always come this late, tell so by completeness_delay"
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ class Lateness:
     def of_batch(self) -> Findings:
         """Return the late buckets of the whole batch; ``batch.metrics`` has the names of each."""
         number = len(self.batch.times)
-        why = [(_missing_text(names),) for names in self.batch.metrics]
+        why = [(_missing_text(names), ALWAYS_LATE) for names in self.batch.metrics]
         none = np.zeros(number, np.int8)
         return Findings.of("late", self.batch.times, none, why=why, grain=np.array(self.batch.grain, object))
 
@@ -218,7 +220,7 @@ class Lateness:
     def _late(self, gap: Gap) -> Findings:
         last = gap.last.astype("datetime64[us]").item().replace(tzinfo=UTC).astimezone(ZoneInfo(self.timezone))
         usual = "the next one is due" if not gap.allowed else f"up to {gap.allowed} missing ones are usual"
-        why = (f"no data since the bucket of {last:%Y-%m-%d %H:%M %Z}; {usual}",)
+        why = (f"no data since the bucket of {last:%Y-%m-%d %H:%M %Z}; {usual}", ALWAYS_LATE)
         count = len(gap.late)
         return Findings.of(
             "late",

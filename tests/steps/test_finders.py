@@ -15,6 +15,7 @@ from anomstack_provider.detection.series import EMPTY, Series, split
 from anomstack_provider.runtime.ticks import last_tick
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.finders import (
+    ALWAYS_LATE,
     Lateness,
     closed_buckets,
     history,
@@ -173,11 +174,12 @@ def test_a_batch_that_is_late_is_one_finding_a_bucket(rig: Callable[..., Rig]) -
     whole = late.of_batch()
     assert whole.times.astype("datetime64[h]").astype(str).tolist() == ["2024-01-10T22", "2024-01-10T23"]
     assert late.batch.metrics == (("a", "b"),) * 2
-    assert whole.why.tolist() == [("no data of a, b",)] * 2
+    assert whole.why.tolist() == [("no data of a, b", ALWAYS_LATE)] * 2
     assert late.told_by_batch("a").all()
     assert late.told_by_batch("c").tolist() == []
     assert late.of_metric("a").why[0] == (
         "no data since the bucket of 2024-01-10 19:00 UTC; up to 2 missing ones are usual",
+        ALWAYS_LATE,
     )
     hours = np.datetime64("2024-01-10T20", "us") + np.arange(4) * np.timedelta64(1, "h")
     assert late.explains("a", hours, hours + np.timedelta64(1, "h")).tolist() == [False, False, True, True]
