@@ -99,7 +99,7 @@ def _draw_values(axes: Axes, alert: Alert, data: ChartData, unit: str) -> list[T
     ticks, limits = _value_ticks(alert, data)
     scale = Scale.of(ticks)
     axes.set_ylim(*limits)
-    axes.set_yticks(ticks, [scale.tick(tick) for tick in ticks], font=font(10.2), color=GREY)
+    axes.set_yticks(ticks, [scale.tick(tick) for tick in ticks], font=font(11.4), color=GREY)
     axes.grid(axis="y", color=PALE, linewidth=0.7)
     _draw_lines(axes, alert, data, unit)
     mark_bounds(axes, alert)
@@ -190,12 +190,12 @@ def _label_last(axes: Axes, alert: Alert, data: ChartData, scale: Scale) -> list
         others = [float(data.expected[last])]
     low, high = axes.get_ylim()
     for other in others:
-        if low <= other <= high and all(abs(other - height) > (high - low) * 0.09 for height, _, _ in shown):
+        if low <= other <= high and all(abs(other - height) > (high - low) * 0.1 for height, _, _ in shown):
             shown.append((other, BLUE, False))
     place: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
     place["bbox"] = ON_WHITE if alert.kind == "late" else None  # there it stands in the gap
     return [
-        axes.annotate(scale.value(height), (at, height), font=font(12, bold=bold), color=colour, zorder=6, **place)
+        axes.annotate(scale.value(height), (at, height), font=font(13.8, bold=bold), color=colour, zorder=6, **place)
         for height, colour, bold in shown
     ]
 

@@ -23,7 +23,7 @@ PALE = "#e6e9ee"
 ON_WHITE: dict[str, Any] = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
 
 # As shares of the picture's height.
-_TOP, _BOTTOM = 0.825, 0.145
+_TOP, _BOTTOM = 0.815, 0.155
 # Ticks of years, months, days, hours, minutes, seconds; where the next longer one begins; what is said once.
 _TIME_FORMATS = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]
 _ZERO_FORMATS = ["", "%b %Y", "%d %b", "%d %b", "%H:%M", "%H:%M"]
@@ -66,17 +66,18 @@ def label_time_axis(axes: Axes, first: float, last: float, timezone: str) -> Non
     axes.set_xlim(first, last)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone, **formats))
-    axes.tick_params(axis="x", labelsize=10.2, labelcolor=GREY)
-    axes.xaxis.get_offset_text().set(font=font(9), color=GREY)
-    place: dict[str, Any] = {"xytext": (0, -23), "xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(timezone, (0, 0), font=font(9), color=GREY, va="top", **place)
+    axes.tick_params(axis="x", labelsize=11.4, labelcolor=GREY)
+    axes.xaxis.get_offset_text().set(font=font(10.2), color=GREY)
+    place: dict[str, Any] = {"xytext": (0, -22), "xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(timezone, (0, 0), font=font(10.2), color=GREY, va="top", **place)
 
 
 def write_legend(axes: Axes) -> None:
     """Write what the lines are above the panel, in one row."""
     size: dict[str, Any] = {"handlelength": 1.9, "handletextpad": 0.5, "columnspacing": 1.3}
-    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.005), "borderaxespad": 0.1, "borderpad": 0.1}
-    axes.legend(ncols=6, frameon=False, prop=font(9.6), labelcolor=INK, **size, **place)
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.008, _TOP + 0.005), "borderpad": 0.1}
+    place |= {"borderaxespad": 0.1, "bbox_transform": axes.figure.transFigure}
+    axes.legend(ncols=6, frameon=False, prop=font(10.8), labelcolor=INK, **size, **place)
 
 
 def fit_panel(axes: Axes, renderer: RendererBase, beside: list[Text]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 _LEAST_WIDTH = 0.004  # of the panel, so that one of 500 buckets is seen
-_NAME_ROWS = (0.965, 0.89)  # heights in the panel
+_NAME_ROWS = (0.965, 0.88)  # heights in the panel
 _HOLIDAY = "Holiday: "
 
 
@@ -103,7 +103,7 @@ def mark_days(axes: Axes, renderer: RendererBase, data: ChartData) -> None:
 
 def _name(axes: Axes, renderer: RendererBase, at: float, text: str, named: list[Text]) -> None:
     """Write a name below the panel's upper edge, inside the panel; not at all where others stand in both rows."""
-    style: dict[str, Any] = {"font": font(9), "color": INK, "va": "top", "zorder": 7, "bbox": ON_WHITE}
+    style: dict[str, Any] = {"font": font(10.2), "color": INK, "va": "top", "zorder": 7, "bbox": ON_WHITE}
     written = axes.text(at, 1, text, transform=axes.get_xaxis_transform(), ha="center", **style)
     panel, box = axes.get_window_extent(renderer), written.get_window_extent(renderer)
     if box.x0 < panel.x0:

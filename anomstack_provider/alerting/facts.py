@@ -62,7 +62,7 @@ def facts_of(alert: Alert, timezone: str, about: About, around: Surroundings) ->
         ("Upstream", _plain(around.upstream)),
         ("Missing", _missing(alert)),
         ("Owner", _plain(about.owner)),
-        ("Metric", name(alert.metric_batch, 300) + ("" if alert.metrics else f" · {name(alert.metric_name, 300)}")),
+        ("Metric", name(alert.metric_batch, 120) + ("" if alert.metrics else f" · {name(alert.metric_name, 120)}")),
         ("Tags", tag_text(alert.tags)),
     ]
     return [Fact(label, text) for label, text in told if text]
@@ -84,16 +84,17 @@ def link_facts(addresses: Mapping[str, str | None]) -> list[Fact]:
     return found
 
 
-def command(alert: Alert) -> str | None:
+def command(alert: Alert) -> list[str]:
     """
-    Return the shell command that answers an alert, ``ANSWER`` standing for one of :data:`ANSWERS`.
+    Return the words of the shell command that answers an alert, ``ANSWER`` standing for one of :data:`ANSWERS`.
 
-    None for names that no command line takes as they are: a line end or a character that turns text around.
+    Empty for names that no command line takes as they are: a line end or a character that turns text around.
     """
     names = (alert.metric_batch, alert.metric_name)
     bucket = first_bucket(alert).astimezone(UTC).isoformat().replace("+00:00", "Z")
-    text = shlex.join(["anomstack", "feedback", *names, bucket, "ANSWER"])
-    return text if one_line(text) == text and len(text) <= _COMMAND_LIMIT else None
+    words = [shlex.quote(word) for word in ("anomstack", "feedback", *names, bucket, "ANSWER")]
+    text = " ".join(words)
+    return words if one_line(text) == text and len(text) <= _COMMAND_LIMIT else []
 
 
 def _value(alert: Alert, unit: str) -> str:
@@ -191,8 +192,9 @@ def _missing(alert: Alert) -> str:
 
 
 def _sentences(texts: tuple[str, ...]) -> str:
-    said = "; ".join(isolated(elide(one_line(text).rstrip("."), 300)) for text in texts if one_line(text))
-    return said[:1].upper() + said[1:]
+    """Return texts as sentences, one behind the other."""
+    said = (isolated(elide(one_line(text).rstrip("."), 300)) for text in texts)
+    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in said if text)
 
 
 def _plain(text: str | None) -> str:

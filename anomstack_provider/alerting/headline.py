@@ -37,22 +37,22 @@ class Headline:
     The first line in its parts.
 
     :param tag: severity or transition, in capitals: ``HIGH``, ``HIGH, escalated``, ``CLOSED``.
-    :param batch: the batch's name; "" where ``metric`` is a title of its own, or the batch itself.
-    :param metric: the metric's title or name.
+    :param batch: the batch's name; "" where ``subject`` is a title of its own, or the batch itself.
+    :param subject: the metric's title or name; with a colon where ``finding`` is a sentence of its own.
     :param finding: what was found: ``42 % below expected: 1,161 EUR``.
     :param when: the bucket of ``finding``; "" where that names its own.
     """
 
     tag: str
     batch: str
-    metric: str
+    subject: str
     finding: str
     when: str
 
     @property
     def line(self) -> str:
         """The whole on one line, not escaped."""
-        name = f"{self.batch} · {self.metric}" if self.batch else self.metric
+        name = f"{self.batch} · {self.subject}" if self.batch else self.subject
         return f"[{self.tag}] {name} {self.finding}" + (f" ({self.when})" if self.when else "")
 
 
@@ -62,9 +62,10 @@ def headline(alert: Alert, timezone: str, about: About) -> Headline:
 
     :param timezone: IANA name of the zone in which buckets are named.
     """
-    batch, metric = _names(alert, about)
+    batch, subject = _names(alert, about)
+    subject += ":" if alert.kind == "late" else ""
     says = _FINDINGS.get(alert.kind, _anomaly)
-    return Headline(_tag(alert), batch, metric, says(alert, timezone, unit_text(about.unit)), _when(alert, timezone))
+    return Headline(_tag(alert), batch, subject, says(alert, timezone, unit_text(about.unit)), _when(alert, timezone))
 
 
 def name(text: str, limit: int) -> str:
@@ -145,7 +146,7 @@ def crossed(alert: Alert) -> float | None:
 def _change(alert: Alert, timezone: str, unit: str) -> str:
     after = _after(alert, timezone)
     if alert.transition == "closed":
-        return f"level is usual again{after}{_worst(alert, unit, _OLD_LEVEL)}"
+        return f"at its usual level again{after}{_worst(alert, unit, _OLD_LEVEL)}"
     value, expected = known(alert.value), known(alert.expected)
     said = "at a new level"
     if value is not None:

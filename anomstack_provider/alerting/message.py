@@ -15,7 +15,7 @@ from anomstack_provider.alerting.about import About, Surroundings
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.facts import ANSWERS, Fact, command, event_fact, facts_of, link_facts
 from anomstack_provider.alerting.headline import Headline, headline
-from anomstack_provider.alerting.wording import elide, without_isolates
+from anomstack_provider.alerting.wording import elide, isolated, without_isolates
 
 # Stands in the HTML where the chart goes. No name can bring one along: every "<" from outside is escaped.
 CHART_SLOT = "<!-- chart -->"
@@ -51,13 +51,13 @@ class Message:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a message is laid out from. ``answer``: the command to answer with, None where links do or none can."""
+    """What a message is laid out from. ``answer``: the words of the command to answer with, none where links do."""
 
     head: Headline
     facts: Sequence[Fact]
     links: Sequence[Fact]
     actions: Sequence[Fact]
-    answer: str | None
+    answer: Sequence[str]
     event: Fact
 
 
@@ -84,7 +84,7 @@ def compose(
         facts=facts_of(alert, timezone, about, around),
         links=link_facts({"Runbook": about.runbook, "Dashboard": about.dashboard, **links}),
         actions=link_facts(actions or {}),
-        answer=None if actions else command(alert),
+        answer=[] if actions else command(alert),
         event=event_fact(alert),
     )
     colour = _ENDED.get(alert.transition) or _COLOURS.get(alert.severity, _COLOURS["low"])
@@ -101,7 +101,7 @@ def compose(
 def _text(parts: _Parts) -> str:
     told = [*parts.facts, *parts.links]
     if parts.answer:
-        told += [Fact("Answer", parts.answer), Fact("", _ANSWER_HINT)]
+        told += [Fact("Answer", " ".join(parts.answer)), Fact("", _ANSWER_HINT)]
     told += [*parts.actions, parts.event]
     width = max(len(fact.label) for fact in told)
     return "\n".join([parts.head.line, "", *(f"{fact.label.ljust(width)}  {fact.text}" for fact in told), ""])
@@ -142,7 +142,7 @@ def _html(parts: _Parts, colour: str) -> str:
 <p style="margin:0 0 6px 0;font-size:14px;color:#4d5866;overflow-wrap:anywhere;"><span style="display:inline-block;
 padding:2px 8px;border-radius:4px;background:{colour};color:#ffffff;font-weight:700;letter-spacing:.04em;
 ">{escape(head.tag)}</span>&nbsp; {place}</p>
-<h1 style="margin:0;font-size:21px;line-height:1.3;color:#1b2430;overflow-wrap:anywhere;">{_bdi(head.metric)}
+<h1 style="margin:0;font-size:21px;line-height:1.3;color:#1b2430;overflow-wrap:anywhere;">{_bdi(head.subject)}
 {_bdi(head.finding)}</h1>
 </td></tr>
 <tr><td style="padding:8px 10px 4px 10px;">{CHART_SLOT}</td></tr>
@@ -182,14 +182,16 @@ def _buttons(facts: Sequence[Fact], fill: str, ink: str) -> str:
     return f'<tr><td style="padding:2px 16px 4px 16px;">\n{buttons}</td></tr>\n' if buttons else ""
 
 
-def _answer(text: str | None) -> str:
+def _answer(words: Sequence[str]) -> str:
     """Return a table row with the command that answers; "" for none."""
-    if text is None:
+    if not words:
         return ""
+    # Words of their own, lest a name from right to left turns the date behind it around.
+    text = " ".join(_bdi(isolated(word)) for word in words)
     return (
         '<tr><td style="padding:2px 16px 8px 16px;font-size:13px;color:#4d5866;">Answer with\n'
         '<code dir="ltr" style="display:block;margin:4px 0;padding:8px;border-radius:4px;background:#eef1f5;'
-        f'color:#1b2430;font-size:13px;overflow-wrap:anywhere;">{escape(text)}</code>\n'
+        f'color:#1b2430;font-size:13px;overflow-wrap:anywhere;">{text}</code>\n'
         f"{_ANSWER_HINT}</td></tr>\n"
     )
 
@@ -217,7 +219,7 @@ def _blocks(parts: _Parts) -> list[dict[str, Any]]:
     if parts.answer:
         rich += [
             _section([{"type": "text", "text": "Answer with", "style": {"bold": True}}]),
-            {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": parts.answer}]},
+            {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": " ".join(parts.answer)}]},
             _section([{"type": "text", "text": _ANSWER_HINT}]),
         ]
     return [

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
+from anomstack_provider.alerting import chart_text
 from anomstack_provider.alerting.about import About
 from anomstack_provider.alerting.alert import Alert
-from anomstack_provider.alerting.chart import DPI, SIZE, ChartData, draw
-from anomstack_provider.alerting.chart_layout import BLUE, INK
+from anomstack_provider.alerting.chart import DPI, SIZE, ChartData, draw, figure
+from anomstack_provider.alerting.chart_layout import BLUE, INK, RED
 from anomstack_provider.alerting.chart_text import Scale, drawable
 
 DAY, HOUR = np.timedelta64(86_400_000_000, "us"), np.timedelta64(3_600_000_000, "us")
@@ -253,6 +254,68 @@ def test_every_series_gives_a_chart_of_its_size(name: str, make_alert: Callable[
     # Nothing touches the edge: all text has room.
     for edge in (pixels[:, :3], pixels[:, -3:], pixels[:3], pixels[-3:]):
         assert (edge > 240).all()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_a_chart_says(name: str, make_alert: Callable[..., Alert], golden: Callable[[str, str], None]) -> None:
+    """Every text in it, to the letter; none outside the picture, none on another."""
+    from matplotlib.text import Text
+
+    changes, data = CASES[name]
+    canvas = figure(make_alert(**changes), data, timezone=NEW_YORK, about=ABOUT.get(name, About()))
+    canvas.draw()
+    shown = [text for text in canvas.figure.findobj(Text) if text.get_visible() and text.get_text()]
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in shown]
+    inside = [i for i, box in enumerate(boxes) if box.width and box.x0 > -1 and box.x1 < SIZE[0] * DPI + 1]
+    golden(f"charts/{name}.txt", "".join(f"{shown[i].get_text()}\n" for i in inside))
+    for i in inside:
+        assert boxes[i].y0 >= 0
+        assert boxes[i].y1 <= SIZE[1] * DPI
+        touching = [j for j in inside if j > i and shrunk(boxes[i]).overlaps(shrunk(boxes[j]))]
+        assert not touching, (shown[i], [shown[j] for j in touching])
+
+
+def shrunk(box: Any) -> Any:
+    """The box without the empty room above and below its letters."""
+    return box.padded(-2)
+
+
+def test_a_machine_without_any_of_the_fonts_draws_all_the_same(
+    make_alert: Callable[..., Alert], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches: tuple[Any, ...] = (chart_text._installed, chart_text._letters)
+    plain = draw(make_alert(), ORDINARY, timezone="UTC")
+    for cache in caches:
+        cache.cache_clear()
+    monkeypatch.setattr(chart_text, "_FAMILIES", ("No Such Font",))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            without_font = draw(make_alert(), ORDINARY, timezone="UTC")
+            assert drawable("orders") == "orders"
+    finally:
+        for cache in caches:
+            cache.cache_clear()
+    assert picture(without_font).shape == picture(plain).shape
+
+
+def test_the_event_is_shaded_from_its_first_to_its_last_bucket(make_alert: Callable[..., Alert]) -> None:
+    def underlined(**changes: Any) -> int:
+        pixels = picture(draw(make_alert(**changes), series(fired=0), timezone="UTC"))
+        return int(near(pixels[300:], RED, 12).any(axis=0).sum())
+
+    one = underlined()
+    ten = underlined(first_bucket=at(-10, ORDINARY))
+    assert 8 <= one <= 25
+    assert one * 9 <= ten <= one * 11
+
+
+def test_bounds_are_drawn_for_threshold_alerts_in_place_of_the_band(make_alert: Callable[..., Alert]) -> None:
+    changes, data = CASES["threshold"]
+    pixels = picture(draw(make_alert(**changes), data, timezone="UTC"))
+    rows = near(pixels[80:340, 60:800], BLUE, 30).sum(axis=1)
+    assert rows.max() > 400  # one line across the panel
+    assert (rows > 0).sum() < 12  # and nothing else
 
 
 def test_a_line_breaks_where_buckets_are_missing(make_alert: Callable[..., Alert]) -> None:

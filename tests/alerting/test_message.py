@@ -231,7 +231,7 @@ def test_slack_gets_no_markup_from_outside(case: tuple[str, Message]) -> None:
 def test_a_reason_to_alert_is_never_a_bare_score(case: tuple[str, Message]) -> None:
     name, message = case
     if name not in ("threshold", "change", "late", "late_batch", "closed", "closed_event"):
-        assert "nomaly score 0.93 on a scale from 0 (usual) to 1 (extreme), alerts start at 0.8" in message.text
+        assert "nomaly score 0.93 on a scale from 0 (usual) to 1 (extreme), alerts start at 0.8." in message.text
     assert "0.93" not in message.first_line
     assert "None" not in message.text
     assert "nan" not in message.text.lower().split()
