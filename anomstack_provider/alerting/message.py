@@ -211,10 +211,11 @@ def _blocks(parts: _Parts) -> list[dict[str, Any]]:
     header = parts.head.line
     while len(slack_escape(header)) > _HEADER_LIMIT:
         header = elide(without_isolates(header), len(header) - 1)
-    elements = []
+    elements: list[dict[str, Any]] = []
     for fact in (*parts.facts, *(fact for fact in (*parts.links, *parts.actions) if fact.url is None)):
-        elements.append({"type": "text", "text": f"{fact.label}: ", "style": {"bold": True}})
-        elements.append({"type": "text", "text": f"{fact.text}\n"})
+        label = f"{fact.label}: " if not elements else f"\n{fact.label}: "
+        elements.append({"type": "text", "text": label, "style": {"bold": True}})
+        elements.append({"type": "text", "text": fact.text})
     rich = [_section(elements), *(_section(_row_of_links(row)) for row in (parts.links, parts.actions) if row)]
     if parts.answer:
         rich += [

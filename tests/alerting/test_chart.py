@@ -267,7 +267,9 @@ def test_what_a_chart_says(name: str, make_alert: Callable[..., Alert], golden: 
     shown = [text for text in canvas.figure.findobj(Text) if text.get_visible() and text.get_text()]
     boxes = [text.get_window_extent(canvas.get_renderer()) for text in shown]
     inside = [i for i, box in enumerate(boxes) if box.width and box.x0 > -1 and box.x1 < SIZE[0] * DPI + 1]
-    golden(f"charts/{name}.txt", "".join(f"{shown[i].get_text()}\n" for i in inside))
+    # Where a long title is cut depends on the version of the font.
+    said = [text if "…" not in text else f"{text[:20]}…" for text in (shown[i].get_text() for i in inside)]
+    golden(f"charts/{name}.txt", "".join(f"{text}\n" for text in said))
     for i in inside:
         assert boxes[i].y0 >= 0
         assert boxes[i].y1 <= SIZE[1] * DPI
