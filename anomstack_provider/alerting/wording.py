@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 
 _LARGE = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
+_MULTIPLES_FROM = 4  # "6 times" is read faster than "500 % above"
 # From inside a name they could turn the rest of the line around, so a name brings none of its own.
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 FIRST_STRONG_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
@@ -104,7 +105,7 @@ def share(value: float, expected: float) -> str | None:
     difference = value - expected
     if expected == 0 or difference == 0 or not math.isfinite(difference):
         return None
-    if value / expected >= 10 and expected > 0:
+    if value / expected >= _MULTIPLES_FROM and expected > 0:
         return f"{number(value / expected, 2)} times"
     percent = abs(difference / expected) * 100
     return f"{_percent(percent)} {'above' if difference > 0 else 'below'}" if 0.1 <= percent < 1000 else None

@@ -88,6 +88,8 @@ def test_numbers_that_differ_by_more_than_a_millionth_look_different(values: lis
         (1e12 + 20, 1e12, "20 above expected 1 trillion"),
         (100, 100, "as expected"),
         (250, 100, "150 % above expected"),
+        (399, 100, "299 % above expected"),
+        (500, 100, "5 times expected"),
         (1200, 100, "12 times expected"),
         (5, 0, "5 above expected 0"),
         (-5, 0, "5 below expected 0"),
