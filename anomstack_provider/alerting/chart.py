@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 SIZE = (8.0, 3.5)  # inch
 DPI = 120  # text in multiples of 0.6 points falls on whole pixels and stays sharp
 _UNTOLD = About()
+_LARGEST, _SMALLEST = 1e300, 1e-300  # beyond them an axis cannot be computed with
 
 
 def draw(alert: Alert, data: ChartData, *, timezone: str, about: About = _UNTOLD) -> bytes:
@@ -65,6 +66,7 @@ def figure(alert: Alert, data: ChartData, *, timezone: str, about: About = _UNTO
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    data = data.clipped(_LARGEST)
     canvas = FigureCanvasAgg(Figure(figsize=SIZE, dpi=DPI, facecolor="white"))
     renderer = canvas.get_renderer()
     write_title(canvas.figure, renderer, drawable(headline(alert, timezone, about).line))
@@ -151,7 +153,7 @@ def _value_ticks(alert: Alert, data: ChartData) -> tuple[list[float], tuple[floa
             inside = wider[np.isfinite(wider)]
             low, high = min(low, float(inside.min())), max(high, float(inside.max()))
     low, high = max(low, float(finite.min()) - reach), min(high, float(finite.max()) + reach)
-    if high == low:
+    if high - low < _SMALLEST:
         low, high = low - (abs(low) * 0.1 or 1.0), high + (abs(high) * 0.1 or 1.0)
     room_for_labels = 0.25 if data.days or data.training_start is not None else 0.08
     limits = (low - (high - low) * 0.08, high + (high - low) * room_for_labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,6 +51,16 @@ class ChartData:
     days: tuple[tuple[np.datetime64, np.datetime64, str], ...] = ()
     training_start: np.datetime64 | None = None
     name: str = ""
+
+    def clipped(self, largest: float) -> ChartData:
+        """Return the same with finite values within +-``largest``."""
+
+        def clip(array: Array | None) -> Array | None:
+            return None if array is None else np.where(np.isfinite(array), np.clip(array, -largest, largest), array)
+
+        names = ("values", "expected", "lower", "upper", "season")
+        changes: dict[str, Any] = {name: clip(getattr(self, name)) for name in names}
+        return replace(self, **changes)
 
 
 def moment(time: datetime) -> np.datetime64:

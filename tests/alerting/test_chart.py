@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
 from anomstack_provider.alerting import chart_text
@@ -425,3 +428,38 @@ def test_letters_without_a_glyph_get_a_stand_in() -> None:
     assert drawable("orders é ж Ω ▯") == "orders é ж Ω ▯"
     assert drawable("a\ue000b") == "a▯b"
     assert drawable("\u2068עב\u2069 42") == "עב\u200e 42"
+
+
+WILD = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, 1e308, -1e308, 5e-324, 1.0, -3.0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_whatever_a_series_holds_has_a_chart(data: st.DataObject) -> None:
+    points = data.draw(st.integers(0, 9))
+    offsets = sorted(data.draw(st.sets(st.integers(0, 400), min_size=points, max_size=points)))
+    times = LAST - np.array(offsets[::-1], dtype="int64") * HOUR
+
+    def column() -> np.ndarray[Any, Any]:
+        return np.array([data.draw(WILD) for _ in range(points)], float)
+
+    kind = data.draw(st.sampled_from(["anomaly", "threshold", "change", "late"]))
+    wild = dict(
+        zip(("value", "expected", "lower", "upper"), (data.draw(st.none() | WILD) for _ in range(4)), strict=True)
+    )
+    alert = Alert(
+        "e",
+        "b",
+        "m",
+        kind,
+        "opened",
+        "up",
+        LAST.item().replace(tzinfo=UTC),
+        "1h",
+        **wild,
+        score=0.9,
+        threshold=0.8,
+        severity="high",
+    )
+    series = ChartData(times, column(), times[-2:], column(), column(), column(), times, column(), "week before")
+    assert picture(draw(alert, series, timezone="UTC")).shape == (SIZE[1] * DPI, SIZE[0] * DPI, 3)

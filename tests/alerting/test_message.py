@@ -12,6 +12,8 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anomstack_provider.alerting.about import About, Surroundings
 from anomstack_provider.alerting.alert import Alert
@@ -261,3 +263,45 @@ def test_links_to_answers_take_the_place_of_the_command(make_alert: Callable[...
     addresses = [attrs["href"] for tag, attrs in parsed(message.html).tags if tag == "a"]
     assert addresses == [*LINKS.values(), *ACTIONS.values()]
     assert [e["url"] for e in _elements(message.blocks) if e.get("type") == "link"] == addresses
+
+
+VALUES = st.sampled_from([None, math.nan, math.inf, -math.inf, 0.0, -0.0, 1e308, -1e308, 5e-324, 42.0, -42.0])
+TIMES = st.none() | st.datetimes(datetime(2013, 1, 1), datetime(2013, 4, 1), timezones=st.just(UTC))
+ALERTS = st.builds(
+    Alert,
+    event_id=st.just("e"),
+    metric_batch=st.text(),
+    metric_name=st.text(),
+    kind=st.sampled_from(["anomaly", "threshold", "change", "late", "other"]),
+    transition=st.sampled_from(["opened", "escalated", "closed", "expired"]),
+    direction=st.sampled_from(["up", "down", "none"]),
+    bucket=TIMES.filter(lambda time: time is not None),
+    grain=st.sampled_from(["instant", "5min", "1h", "6h", "1d", "2d", "1w", "1mo", "3mo"]),
+    value=VALUES,
+    expected=VALUES,
+    lower=VALUES,
+    upper=VALUES,
+    score=VALUES,
+    threshold=VALUES,
+    severity=st.sampled_from(["low", "medium", "high"]),
+    why=st.lists(st.text(), max_size=2).map(tuple),
+    gates=st.lists(st.text(), max_size=2).map(tuple),
+    first_bucket=TIMES,
+    last_bucket=TIMES,
+    peak_bucket=TIMES,
+    peak_value=VALUES,
+    peak_expected=VALUES,
+    metrics=st.lists(st.text(), max_size=12).map(tuple),
+)
+AROUNDS = st.builds(Surroundings, season_bucket=TIMES, season_value=VALUES, last_alert=TIMES, upstream=st.text())
+
+
+@given(ALERTS, AROUNDS, st.builds(About, title=st.none() | st.text(), unit=st.none() | st.text()))
+def test_whatever_an_alert_holds_has_a_message(alert: Alert, around: Surroundings, about: About) -> None:
+    message = compose(alert, timezone="America/New_York", links=LINKS, about=about, around=around)
+    assert message.first_line.startswith("[")
+    assert len(message.first_line.splitlines()) == 1
+    assert "nan" not in message.first_line.replace(alert.metric_name, "").split()
+    assert "None" not in message.first_line.split()
+    assert 0 < len(message.blocks[0]["text"]["text"]) <= 150
+    assert message.html.count(CHART_SLOT) == 1
