@@ -91,7 +91,7 @@ def _shown_period(alert: Alert, data: ChartData) -> tuple[float, float]:
 
 def _draw_values(axes: Axes, alert: Alert, data: ChartData, unit: str) -> list[Text]:
     """Draw all that has a height; returns the labels that need room at its right."""
-    mark_event(axes, alert)
+    mark_event(axes, alert, data)
     if not np.isfinite(data.values).any():
         place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
         axes.text(0.5, 0.5, "no values in this period", font=font(12), color=GREY, bbox=ON_WHITE, **place)

@@ -26,28 +26,34 @@ _NAME_ROWS = (0.965, 0.88)  # heights in the panel
 _HOLIDAY = "Holiday: "
 
 
-def mark_event(axes: Axes, alert: Alert) -> None:
+def mark_event(axes: Axes, alert: Alert, data: ChartData) -> None:
     """
     Shade the event from its first to its newest bucket, and underline it for those who see no pale red.
 
-    Of late data that is the gap: hatched, for there is nothing in it.
+    Of late data the whole gap is hatched, for there is nothing in it, and what is overdue of it underlined.
     """
-    from matplotlib.dates import date2num
-
-    half = half_bucket(alert)
-    first, last = axes.get_xlim()
-    left = max(float(date2num(moment(first_bucket(alert)) - half)), first)
-    right = min(float(date2num(moment(last_bucket(alert)) + half)), last)
-    short = (last - first) * _LEAST_WIDTH - (right - left)
-    if short > 0:
-        left, right = left - short / 2, right + short / 2
+    half, shown = half_bucket(alert), axes.get_xlim()
+    begin, end = moment(first_bucket(alert)), moment(last_bucket(alert)) + half
+    left, right = _at_least(shown, begin - half, end)
     if alert.kind == "late":
+        known = data.times[data.times < begin]
+        gap = _at_least(shown, min(known[-1] + half, begin) if len(known) else begin - half, end)
         hatch: dict[str, Any] = {"facecolor": "#f1f3f6", "edgecolor": "#aab2be", "hatch": "///", "linewidth": 0}
-        axes.axvspan(left, right, zorder=0, label="no data", **hatch)
+        axes.axvspan(*gap, zorder=0, label="no data", **hatch)
     else:
         axes.axvspan(left, right, facecolor=RED, alpha=0.11, linewidth=0, zorder=0)
     edge: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False, "solid_capstyle": "butt"}
     axes.plot([left, right], [0, 0], color=RED, linewidth=4, zorder=5, **edge)
+
+
+def _at_least(shown: tuple[float, float], begin: np.datetime64, end: np.datetime64) -> tuple[float, float]:
+    """Return a stretch in matplotlib's days, within the panel and wide enough to be seen."""
+    from matplotlib.dates import date2num
+
+    first, last = shown
+    left, right = max(float(date2num(begin)), first), min(float(date2num(end)), last)
+    short = (last - first) * _LEAST_WIDTH - (right - left)
+    return (left - short / 2, right + short / 2) if short > 0 else (left, right)
 
 
 def mark_fired(axes: Axes, data: ChartData) -> None:
@@ -88,13 +94,10 @@ def mark_days(axes: Axes, renderer: RendererBase, data: ChartData) -> None:
     if data.training_start is not None and first < (at := float(date2num(data.training_start))) < last:
         axes.axvline(at, color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=2)
         _name(axes, renderer, at, "training starts", named)
-    width = last - first
     for begin, end, name in data.days:
-        left, right = max(float(date2num(begin)), first), min(float(date2num(end)), last)
-        if right - left < width * _LEAST_WIDTH:
-            left, right = (left + right - width * _LEAST_WIDTH) / 2, (left + right + width * _LEAST_WIDTH) / 2
-        if right <= first or left >= last:
+        if float(date2num(end)) <= first or float(date2num(begin)) >= last:
             continue
+        left, right = _at_least((first, last), begin, end)
         top: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "solid_capstyle": "butt", "zorder": 5}
         axes.plot([left, right], [0.995, 0.995], color=GREY, linewidth=4, **top)
         axes.axvspan(left, right, facecolor=GREY, alpha=0.12, linewidth=0, zorder=0)

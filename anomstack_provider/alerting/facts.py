@@ -18,7 +18,7 @@ from anomstack_provider.alerting.buckets import (
     lasted,
     same_bucket,
 )
-from anomstack_provider.alerting.headline import deviation, moment_after, name
+from anomstack_provider.alerting.headline import deviation, moment_after, name, of_batch
 from anomstack_provider.alerting.wording import (
     amount,
     distance,
@@ -32,7 +32,7 @@ from anomstack_provider.alerting.wording import (
     unit_text,
 )
 
-ANSWERS = ("real", "false-alarm", "expected", "new-normal", "snooze")
+VERDICTS = ("real", "false_alarm", "expected", "new_normal", "snooze")
 # Longer names make a command that nobody copies from a phone; shortened ones one that does not work.
 _COMMAND_LIMIT = 400
 
@@ -62,7 +62,7 @@ def facts_of(alert: Alert, timezone: str, about: About, around: Surroundings) ->
         ("Upstream", _plain(around.upstream)),
         ("Missing", _missing(alert)),
         ("Owner", _plain(about.owner)),
-        ("Metric", name(alert.metric_batch, 120) + ("" if alert.metrics else f" · {name(alert.metric_name, 120)}")),
+        ("Batch", name(alert.metric_batch, 120)) if of_batch(alert) else ("Metric", _metric(alert)),
         ("Tags", tag_text(alert.tags)),
     ]
     return [Fact(label, text) for label, text in told if text]
@@ -86,15 +86,18 @@ def link_facts(addresses: Mapping[str, str | None]) -> list[Fact]:
 
 def command(alert: Alert) -> list[str]:
     """
-    Return the words of the shell command that answers an alert, ``ANSWER`` standing for one of :data:`ANSWERS`.
+    Return the words of the shell command that answers an alert, ``VERDICT`` standing for one of :data:`VERDICTS`.
 
-    Empty for names that no command line takes as they are: a line end or a character that turns text around.
+    Empty for late data, of which no bucket is stored, and for names that no command line takes as they are: a leading
+    dash, a line end, a character that turns text around.
     """
     names = (alert.metric_batch, alert.metric_name)
     bucket = first_bucket(alert).astimezone(UTC).isoformat().replace("+00:00", "Z")
-    words = [shlex.quote(word) for word in ("anomstack", "feedback", *names, bucket, "ANSWER")]
-    text = " ".join(words)
-    return words if one_line(text) == text and len(text) <= _COMMAND_LIMIT else []
+    words = ["anomstack", "feedback", *names, bucket, "VERDICT", "--event", alert.event_id]
+    quoted = [shlex.quote(word) for word in words]
+    text = " ".join(quoted)
+    taken = one_line(text) == text and len(text) <= _COMMAND_LIMIT and not any(name.startswith("-") for name in names)
+    return quoted if taken and alert.kind != "late" else []
 
 
 def _value(alert: Alert, unit: str) -> str:
@@ -183,6 +186,10 @@ def _last_alert(alert: Alert, timezone: str, around: Surroundings) -> str:
         return ""
     before = moment_after(around.last_alert, first_bucket(alert))
     return f"{bucket_start(around.last_alert, alert.grain, timezone)}, {before}"
+
+
+def _metric(alert: Alert) -> str:
+    return f"{name(alert.metric_batch, 120)} · {name(alert.metric_name, 120)}"
 
 
 def _missing(alert: Alert) -> str:

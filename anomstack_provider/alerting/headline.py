@@ -82,13 +82,18 @@ def _tag(alert: Alert) -> str:
 
 
 def _names(alert: Alert, about: About) -> tuple[str, str]:
-    if alert.metrics:  # of the whole batch, whatever metric it is stored under
+    if of_batch(alert):
         return "", name(alert.metric_batch, 50)
     if not about.title:
         return name(alert.metric_batch, 30), name(alert.metric_name, 50)
     often = rhythm(alert.grain)
     told = not often or about.title.rstrip().endswith(")") or often in about.title.lower()
     return "", name(about.title, 60) + ("" if told else f" ({often})")
+
+
+def of_batch(alert: Alert) -> bool:
+    """Whether an event is one of its whole batch, which is stored under the batch's own name."""
+    return alert.kind == "late" and (bool(alert.metrics) or alert.metric_name == alert.metric_batch)
 
 
 def _when(alert: Alert, timezone: str) -> str:
@@ -158,14 +163,15 @@ def _change(alert: Alert, timezone: str, unit: str) -> str:
 
 def _late(alert: Alert, timezone: str, unit: str) -> str:
     of = f" for {_count(len(alert.metrics))}" if alert.metrics else ""
-    since = f"no data{of} since {bucket_short(first_bucket(alert), alert.grain, timezone)}"
     length = duration(lasted(alert, timezone), alert.grain)
     if alert.transition == "closed":
-        return f"data{of} are back" + (f" after {length}" if length else "")
+        return f"data{of} are back" + (f", {length} overdue" if length else "")
+    # Not "since": some missing buckets are usual, and the event begins with the first that is not.
+    said = f"no data{of}, overdue since {bucket_short(first_bucket(alert), alert.grain, timezone)}"
     if alert.transition == "opened":
-        return since
-    so_far = f", for {length}" if length else ""
-    return f"still {since}{so_far}" + ("; silent until they are back" if alert.transition == "expired" else "")
+        return said
+    said = f"still {said}" + (f", for {length}" if length else "")
+    return f"{said}; silent until they are back" if alert.transition == "expired" else said
 
 
 def _count(metrics: int) -> str:

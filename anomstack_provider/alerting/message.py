@@ -13,7 +13,7 @@ from typing import Any
 
 from anomstack_provider.alerting.about import About, Surroundings
 from anomstack_provider.alerting.alert import Alert
-from anomstack_provider.alerting.facts import ANSWERS, Fact, command, event_fact, facts_of, link_facts
+from anomstack_provider.alerting.facts import VERDICTS, Fact, command, event_fact, facts_of, link_facts
 from anomstack_provider.alerting.headline import Headline, headline
 from anomstack_provider.alerting.wording import elide, isolated, without_isolates
 
@@ -25,7 +25,7 @@ _HEADER_LIMIT = 150  # Slack refuses a longer header block.
 _COLOURS = {"high": "#b3261e", "medium": "#9a5b00", "low": "#3f5773"}
 _ENDED = {"closed": "#2a6a4b", "expired": "#4d5866"}
 _UNTOLD, _UNKNOWN = About(), Surroundings()
-_ANSWER_HINT = f"ANSWER is {', '.join(ANSWERS[:-1])} or {ANSWERS[-1]}"
+_ANSWER_HINT = f"VERDICT is {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}"
 
 
 @dataclass(frozen=True)

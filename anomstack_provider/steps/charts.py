@@ -50,6 +50,7 @@ class Briefings:
     :param links: URL per name, shown in every message.
     :param about: what the config tells of a metric, by its name.
     :param upstream: what Airflow says of where the batch's data come from.
+    :param actions: URL per answer to an alert; without any the command that answers is shown.
     """
 
     spec: BatchSpec
@@ -57,6 +58,7 @@ class Briefings:
     links: Mapping[str, str] = field(default_factory=dict)
     about: Callable[[str], About] = _untold
     upstream: str | None = None
+    actions: Callable[[Alert], Mapping[str, str]] | None = None
     _last: tuple[Alert, tuple[ChartData, Surroundings]] | None = None
 
     def compose(self, alert: Alert) -> Message:
@@ -66,8 +68,14 @@ class Briefings:
         except Exception:
             log.exception("event %s: what surrounds it cannot be read", alert.event_id)
             around = Surroundings(upstream=self.upstream)
-        about = self.about(alert.metric_name)
-        return compose(alert, timezone=self.spec.timezone, links=self.links, about=about, around=around)
+        return compose(
+            alert,
+            timezone=self.spec.timezone,
+            links=self.links,
+            about=self.about(alert.metric_name),
+            around=around,
+            actions=self.actions(alert) if self.actions else None,
+        )
 
     def draw(self, alert: Alert) -> bytes:
         """Return the chart as a PNG; raises whatever reading or drawing raises."""

@@ -94,20 +94,25 @@ WORST = {"peak_bucket": NOON - timedelta(hours=2), "peak_value": 900.0, "peak_ex
             "[EXPIRED] web · orders still at a new level, 42 % below the old level: 1,161 after 7 days;"
             " silent until it ends (Mon 1 Jul 14:00 CEST)",
         ),
-        (LATE, "[LATE] web · orders: no data since Mon 1 Jul 14:00 CEST"),
-        (LATE | {"metrics": ("orders", "visits")}, "[LATE] web: no data for 2 metrics since Mon 1 Jul 14:00 CEST"),
+        (LATE, "[LATE] web · orders: no data, overdue since Mon 1 Jul 14:00 CEST"),
+        (
+            LATE | {"metrics": ("orders", "visits")},
+            "[LATE] web: no data for 2 metrics, overdue since Mon 1 Jul 14:00 CEST",
+        ),
         (
             LATE | {"grain": "1d", "bucket": datetime(2024, 6, 30, 22, tzinfo=UTC)},
-            "[LATE] web · orders: no data since Mon 1 Jul",
+            "[LATE] web · orders: no data, overdue since Mon 1 Jul",
         ),
         (
             LATE | {"transition": "escalated"} | SINCE_NINE | {"last_bucket": NOON},
-            "[LATE, escalated] web · orders: still no data since Mon 1 Jul 11:00 CEST, for 4 h",
+            "[LATE, escalated] web · orders: still no data, overdue since Mon 1 Jul 11:00 CEST, for 4 h",
         ),
-        (LATE | {"transition": "closed"} | SINCE_NINE, "[CLOSED] web · orders: data are back after 3 h"),
+        (LATE | {"metric_name": "web"}, "[LATE] web: no data, overdue since Mon 1 Jul 14:00 CEST"),
+        (LATE | {"transition": "closed"} | SINCE_NINE, "[CLOSED] web · orders: data are back, 3 h overdue"),
         (
             LATE | {"transition": "expired"} | STILL,
-            "[EXPIRED] web · orders: still no data since Mon 24 Jun 14:00 CEST, for 7 days; silent until they are back",
+            "[EXPIRED] web · orders: still no data, overdue since Mon 24 Jun 14:00 CEST, for 7 days;"
+            " silent until they are back",
         ),
     ],
 )
@@ -127,7 +132,7 @@ def test_first_line(make_alert: Callable[..., Alert], alert: dict[str, Any], lin
             {"value": 5.0, "expected": 0.0, "direction": "up"},
             "[HIGH] web · orders 5 EUR above expected 0",
         ),
-        (About("Orders", "EUR"), LATE, "[LATE] Orders (hourly): no data since"),
+        (About("Orders", "EUR"), LATE, "[LATE] Orders (hourly): no data, overdue since"),
         (About("Orders", "EUR"), THRESHOLD, "[HIGH] Orders (hourly) above 500 (threshold): 812 EUR"),
         (About("a\n" * 99, "b\n" * 99), {}, "[HIGH] a a a"),
     ],

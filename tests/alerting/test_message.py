@@ -103,7 +103,7 @@ AROUND = Surroundings(
 TOLD = HOURLY | LASTING | WORST | {"severity": "high", "transition": "escalated", "tags": (("shop", "DE"),)}
 TOLD |= {"why": ("Below the usual range in 4 buckets.",), "gates": ("At least 20 % away.", "In active hours.")}
 TOLD |= {"note": "Summer sale"}
-ANSWER_KEYS = {"Real": "real", "False alarm": "false-alarm", "New normal": "new-normal", "Snooze": "snooze"}
+ANSWER_KEYS = {"Real": "real", "False alarm": "false_alarm", "New normal": "new_normal", "Snooze": "snooze"}
 ACTIONS = {name: f"https://airflow.example.com/anomstack/feedback?answer={key}" for name, key in ANSWER_KEYS.items()}
 FULL: dict[str, dict[str, Any]] = {
     "full": {"about": ABOUT, "around": AROUND},
@@ -241,18 +241,19 @@ def test_a_reason_to_alert_is_never_a_bare_score(case: tuple[str, Message]) -> N
 
 def test_the_command_that_answers_is_taken_by_a_shell_as_it_is(make_alert: Callable[..., Alert]) -> None:
     name = 'it\'s $(rm -rf /) `x` \\ "q" ; | & > 100 %'
-    text = compose(make_alert(metric_batch="b c", metric_name=name), timezone="UTC", links={}).text
+    alert = make_alert(metric_batch="b c", metric_name=name)
+    text = compose(alert, timezone="UTC", links={}).text
     (line,) = [line for line in text.splitlines() if line.startswith("Answer")]
     words = shlex.split(line.removeprefix("Answer"))
-    assert words == ["anomstack", "feedback", "b c", name, "2013-02-08T05:00:00Z", "ANSWER"]
+    assert words == ["anomstack", "feedback", "b c", name, "2013-02-08T05:00:00Z", "VERDICT", "--event", alert.event_id]
 
 
 def test_the_command_names_the_first_bucket_of_the_event(make_alert: Callable[..., Alert]) -> None:
     text = compose(make_alert(**TOLD), timezone="Europe/Berlin", links={}).text
-    assert "anomstack feedback web orders 2024-07-01T09:00:00Z ANSWER" in text
+    assert "anomstack feedback web orders 2024-07-01T09:00:00Z VERDICT" in text
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\u202eb", "a" * 500])
+@pytest.mark.parametrize("name", ["a\nb", "a\u202eb", "a" * 500, "-a"])
 def test_a_name_that_no_shell_takes_gives_no_command(make_alert: Callable[..., Alert], name: str) -> None:
     assert "anomstack feedback" not in compose(make_alert(metric_name=name), timezone="UTC", links={}).text
 
