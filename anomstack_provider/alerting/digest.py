@@ -70,7 +70,7 @@ def compose_group(
     followed = {one_line(name): url for name, url in links.items() if url.lower().startswith(("https://", "http://"))}
     return Message(
         first_line=first,
-        text="\n".join([first, "", *shown, *(["", *notes] if notes else []), "", *_text_links(followed)]),
+        text=_text(first, shown, notes, followed),
         html=_html(first, shown, notes, followed),
         blocks=_blocks(first, shown, notes, followed),
         event_id=_id(alerts),
@@ -79,12 +79,22 @@ def compose_group(
 
 
 def _first_line(worst: Sequence[Alert], kind: str) -> str:
+    """Say what goes on, by severity, and how much is over: ``[HIGH] web · 12 alerts at once (...), 3 ended``."""
     batch = isolated(elide(one_line(worst[0].metric_batch), 40))
-    severities = Counter(alert.severity for alert in worst)
-    said = ", ".join(f"{severities[name]} {name}" for name in reversed(SEVERITIES) if severities[name])
-    top = SEVERITIES[max(rank(alert.severity) for alert in worst)].upper()
-    count = f"{len(worst)} alert{'s' if len(worst) > 1 else ''}"
-    return f"[{top}] {batch} · {count} {'at once' if kind == 'storm' else 'in the digest'} ({said})"
+    where = "at once" if kind == "storm" else "in the digest"
+    going_on = [alert for alert in worst if alert.transition not in CLOSING]
+    ended = len(worst) - len(going_on)
+    if not going_on:
+        return f"[ENDED] {batch} · {_alerts(ended)} ended, {where}"
+    severities = Counter(SEVERITIES[rank(alert.severity)] for alert in going_on)
+    said = [f"{severities[name]} {name}" for name in reversed(SEVERITIES) if severities[name]]
+    top = said[0].partition(" ")[2].upper()
+    first = f"[{top}] {batch} · {_alerts(len(going_on))} {where} ({', '.join(said)})"
+    return f"{first}, {ended} ended" if ended else first
+
+
+def _alerts(count: int) -> str:
+    return f"{count} alert{'' if count == 1 else 's'}"
 
 
 def _line(alert: Alert, line: Callable[[Alert], str]) -> str:
@@ -111,8 +121,9 @@ def _id(alerts: Sequence[Alert]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _text_links(links: Mapping[str, str]) -> list[str]:
-    return [f"{name}  {url}" for name, url in links.items()]
+def _text(first: str, shown: Sequence[str], notes: Sequence[str], links: Mapping[str, str]) -> str:
+    parts = [[first], shown, notes, [f"{name}  {url}" for name, url in links.items()]]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
 def _html(first: str, shown: Sequence[str], notes: Sequence[str], links: Mapping[str, str]) -> str:

@@ -58,18 +58,12 @@ class NotifierChannel:
 
     def send(self, message: Message, chart: bytes | None, filename: str, *, alerts: Sequence[Alert] = ()) -> None:
         """Render the arguments, make the notifier and call it; see :class:`~...channels.Channel`."""
-        from jinja2 import TemplateError
-
         secrets = list(self._secrets())
         try:
-            notifier_class = self.load()
-            args = _rendered(self.args, self._names(message, alerts))
-        except (ImportError, AttributeError, TypeError, TemplateError) as error:
-            raise self._error(f"{type(error).__name__}: {error}", secrets) from error
-        try:
+            notifier = self.load()(**_rendered(self.args, self._names(message, alerts)))
             # Not called as a callback would be: that renders the arguments once more, and a metric's name
             # with braces in it would become a template.
-            notifier_class(**args).notify(dict(self.context))  # type: ignore[arg-type]
+            notifier.notify(dict(self.context))  # type: ignore[arg-type]
         except Exception as error:
             # It may raise anything, and what it says may hold the address or token that it used.
             log.exception("%s: %s could not notify", self.name, self.dotted_path)
