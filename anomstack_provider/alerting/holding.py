@@ -80,6 +80,7 @@ class HoldingRules:
     :param attempts: tries after which a delivery is abandoned.
     :param budgets: messages per week and channel; beyond, what is to be told waits for the digest.
     :param week: start of the running week, aware; messages since then count.
+    :param never_grouped: channels that get every transition on its own, however many there are.
     :param digest_tick: the newest time for a digest that the run has reached; what is older goes out.
     """
 
@@ -88,6 +89,7 @@ class HoldingRules:
     budgets: Mapping[str, int] = field(default_factory=dict)
     week: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     digest_tick: datetime | None = None
+    never_grouped: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, spec: BatchSpec, as_of: datetime) -> HoldingRules:
@@ -98,6 +100,7 @@ class HoldingRules:
             budgets=spec.budget_per_week,
             week=start_of_week(as_of, spec.timezone),
             digest_tick=last_tick(spec.digest_cron_schedule, spec.timezone, as_of),
+            never_grouped=frozenset(notifier.name for notifier in spec.notifiers if not notifier.group),
         )
 
     def budget(self, channel: str) -> int | None:
@@ -179,8 +182,12 @@ def plan(
     held = list(sorted_out.held)
     for channel in dict.fromkeys(item.delivery.channel for item in due):
         ready = [item for item in sorted_out.ready if item.delivery.channel == channel]
-        singles, over = _within_budget(ready, rules.budget(channel), messages.get(channel, 0))
-        parcels += _grouped(channel, singles)
+        is_storm = len(ready) >= _STORM and channel not in rules.never_grouped
+        fits, over = _within_budget(ready, rules.budget(channel), messages.get(channel, 0), is_storm=is_storm)
+        if is_storm and fits:
+            parcels.append(Parcel(channel, "storm", tuple(fits)))
+        else:
+            parcels += [Parcel(channel, "alert", (item,)) for item in fits]
         held += over
         digest = [item for item in held if item.delivery.channel == channel and _digest_is_due(item, rules, now)]
         if digest:
@@ -258,21 +265,18 @@ def _digest_is_due(item: Due, rules: HoldingRules, now: datetime) -> bool:
     return rules.quiet is None or not rules.quiet.hold(recorded_at, now)
 
 
-def _within_budget(ready: Sequence[Due], budget: int | None, spent: int) -> tuple[list[Due], list[Due]]:
+def _within_budget(
+    ready: Sequence[Due], budget: int | None, spent: int, *, is_storm: bool
+) -> tuple[list[Due], list[Due]]:
     """Split into what may go out and what is beyond the budget; the most severe events go out first."""
     if budget is None:
         return list(ready), []
     left = max(0, budget - spent)
-    if left and len(ready) >= _STORM:
+    if left and is_storm:
         return list(ready), []  # in one message
     worst: dict[tuple[str, str], int] = {}
     for item in ready:
         worst[item.event] = max(worst.get(item.event, 0), rank(item.alert.severity))
-    chosen = sorted(ready, key=lambda item: -worst[item.event])[:left]
-    return [item for item in ready if item in chosen], [item for item in ready if item not in chosen]
-
-
-def _grouped(channel: str, ready: Sequence[Due]) -> list[Parcel]:
-    if len(ready) >= _STORM:
-        return [Parcel(channel, "storm", tuple(ready))]
-    return [Parcel(channel, "alert", (item,)) for item in ready]
+    chosen = {item.delivery.seq for item in sorted(ready, key=lambda item: -worst[item.event])[:left]}
+    fits = [item for item in ready if item.delivery.seq in chosen]
+    return fits, [item for item in ready if item.delivery.seq not in chosen]

@@ -338,6 +338,10 @@ class NotifierConfig(BaseModel):
         default_factory=dict,
         description="Arguments of the class; every text in them is a Jinja template over event, text and links.",
     )
+    group: bool = Field(
+        default=True,
+        description="Ten transitions or more at once are one message; false for a pager that resolves each event.",
+    )
 
 
 class Route(BaseModel):
@@ -374,7 +378,7 @@ class Delivery(Section):
     )
     notifiers: tuple[NotifierConfig, ...] = Field(
         default=(),
-        description="Further channels, each any notifier class of Airflow: [{name, class, args}].",
+        description="Further channels, each any notifier class of Airflow: [{name, class, args, group}].",
     )
     routes: tuple[Route, ...] = Field(
         default=(),

@@ -145,10 +145,11 @@ def test_the_rules_of_a_batch() -> None:
             "quiet_hours": "22:00-07:00",
             "budget_per_week": {"slack": 3},
             "delivery_attempts": 4,
+            "notifiers": [{"name": "pager", "class": "a.b", "group": False}, {"name": "chat", "class": "a.b"}],
         }
     )
     rules = HoldingRules.of(spec, utc("2024-03-01T08:00"))
-    assert rules == HoldingRules(4, NIGHT, {"slack": 3}, utc("2024-02-25T23:00"), utc("2024-02-29T08:00"))
+    assert rules == HoldingRules(4, NIGHT, {"slack": 3}, utc("2024-02-25T23:00"), utc("2024-02-29T08:00"), {"pager"})
     assert HoldingRules.of(spec, utc("2024-03-01T08:01")).digest_tick == utc("2024-03-01T08:00")
     assert [rules.budget(name) for name in ("slack", "slack:#payments", "email")] == [3, 3, None]
 
@@ -200,6 +201,11 @@ def test_ten_at_once_are_one_message_and_nine_are_nine(site: Site, event: Callab
     assert site.email.charts[-1] == b"worst"
     assert set(site.statuses().values()) == {"sent"}
     assert site.run(NOON, *storm).summary() == {"sent": 0}
+
+
+def test_a_pager_gets_each_on_its_own(site: Site, event: Callable[..., Alert]) -> None:
+    site.run(NOON, *(event(f"s{i}") for i in range(12)), never_grouped=frozenset({"email"}))
+    assert [len(alerts) for alerts in site.told()] == [1] * 12
 
 
 def test_a_storm_that_is_refused_is_told_once_by_the_next_run(site: Site, event: Callable[..., Alert]) -> None:

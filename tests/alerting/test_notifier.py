@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from airflow.sdk import BaseNotifier
 
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.channels import DeliveryError
 from anomstack_provider.alerting.channels.notifier import NotifierChannel
 from anomstack_provider.alerting.message import Message, compose
+from anomstack_provider.config.spec import check
 
 WEBHOOK = "airflow.providers.slack.notifications.slack_webhook.SlackWebhookNotifier"
 SLACK = "airflow.providers.slack.notifications.slack.SlackNotifier"
@@ -181,3 +187,42 @@ def test_no_secret_is_repeated(alert: Alert, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_connections_that_it_needs() -> None:
     args = {"slack_conn_id": "a", "conn_id": "{{ event.tags.conn }}", "text": "b", "http_conn_id": None}
     assert NotifierChannel("pager", HERE, args).connections() == {"notifiers: pager: slack_conn_id": "a"}
+
+
+def test_the_notifier_of_ones_own_in_the_docs(
+    slack_server: Any, answer: Any, alert: Alert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = Path(__file__).parents[2] / "docs" / "delivery.md"
+    (code,) = re.findall(r"```python\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)
+    module = ModuleType("teams")
+    exec(code, module.__dict__)
+    monkeypatch.setitem(sys.modules, "teams", module)
+    connection = {"conn_type": "http", "host": f"{slack_server.url}services/very-secret"}
+    monkeypatch.setenv("AIRFLOW_CONN_TEAMS", json.dumps(connection))
+    slack_server.answers["webhook"] = [answer(b"ok"), answer(b"gone", 404)]
+    send(alert, "teams.TeamsNotifier", text="{{ first_line }}")
+    ((_, body),) = slack_server.calls
+    assert body["attachments"][0]["content"]["body"][0]["text"] == message_of(alert).first_line
+    assert "404" in refusal(alert, "teams.TeamsNotifier", text="{{ first_line }}")
+
+
+def test_the_yaml_in_the_docs_is_right(alert: Alert) -> None:
+    docs = Path(__file__).parents[2] / "docs" / "delivery.md"
+    blocks = re.findall(r"```yaml\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)
+    keys = [yaml.safe_load(block) for block in blocks]
+    assert len(keys) == 3
+    pager, others, routes = keys
+    given = {"metric_batch": "b", "ingest_sql": "select 1", "notifiers": [*pager["notifiers"], *others["notifiers"]]}
+    spec, problems = check({**given, "alert_methods": pager["alert_methods"], **routes})
+    assert problems == []
+    assert spec is not None
+    for notifier in spec.notifiers:  # every template is one that can be rendered
+        Recorder.made.clear()
+        send(alert, HERE, **notifier.args)
+        assert len(Recorder.made) == 1
+    send(alert, HERE, **spec.notifiers[0].args)
+    assert {key: Recorder.made[-1][key] for key in ("severity", "dedup_key", "action")} == {
+        "severity": "critical",
+        "dedup_key": alert.event_id,
+        "action": "trigger",
+    }
