@@ -182,15 +182,23 @@ def _write_charts(spec: BatchSpec, found: Preview, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     charts = Charts(spec, found.rows)
-    for alert in found.alerts:
+    for alert in found.opened:
         name = quote(alert.metric_name, safe=" ")[:100]
         (folder / f"{alert.bucket:%Y%m%dT%H%M}-{name}-{alert.event_id[:6]}.png").write_bytes(charts.draw(alert))
 
 
-def _as_json(found: Preview) -> str:
-    from anomstack_provider.steps.preview import to_json
+_TRANSITIONS = ("opened", "escalated", "closed", "expired")
 
-    return json.dumps({"alerts": [to_json(a) for a in found.alerts], "outcomes": found.outcomes()}, indent=2)
+
+def _as_json(found: Preview) -> str:
+    from anomstack_provider.steps.preview import stopped_to_json, to_json
+
+    answer = {
+        "alerts": [to_json(a) for a in found.alerts],
+        "stopped": [stopped_to_json(one) for one in found.stopped],
+        "outcomes": found.outcomes(),
+    }
+    return json.dumps(answer, indent=2)
 
 
 def _as_text(spec: BatchSpec, found: Preview) -> str:
@@ -198,17 +206,22 @@ def _as_text(spec: BatchSpec, found: Preview) -> str:
     from anomstack_provider.steps.preview import by_week
 
     period = f"{found.window.start:%Y-%m-%d %H:%M} to {found.window.end:%Y-%m-%d %H:%M} UTC"
-    lines = [f"{spec.metric_batch}, {period}: {len(found.alerts)} alerts would have been sent", ""]
+    happened = found.outcomes()["events"]
+    counts = ", ".join(f"{happened[name]} {name}" for name in _TRANSITIONS if name in happened) or "none"
+    lines = [f"{spec.metric_batch}, {period}: {len(found.alerts)} alerts would have been sent; events: {counts}", ""]
     lines += [f"  {switch} is set: a live run sends none" for switch in found.switched_off]
     for alert in found.alerts:
-        lines.append("  " + compose(alert, timezone=spec.timezone, links={}).first_line)
+        lines.append(f"  {alert.transition:9} " + compose(alert, timezone=spec.timezone, links={}).first_line)
     weeks = by_week(found.alerts)
     if weeks:
-        lines += ["", "alerts per metric and week:"]
+        lines += ["", "events opened per metric and week:"]
         lines += [f"  {name}  {week}  {count}" for (name, week), count in weeks.items()]
     outcomes = found.outcomes()
     lines += ["", "metrics: " + ", ".join(f"{count} {what}" for what, count in outcomes["counts"].items())]
     lines += [f"  {name}: {why}" for name, why in outcomes["not_evaluated"].items()]
+    if outcomes["stopped"]:
+        by_gate = ", ".join(f"{gate} {count}" for gate, count in outcomes["stopped"].items())
+        lines.append(f"stopped by gates: {by_gate}")
     if found.suppressed:
         lines.append(f"suppressed by the calendar: {found.suppressed} buckets at or above the threshold")
     return "\n".join(lines)

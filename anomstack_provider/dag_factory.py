@@ -153,7 +153,7 @@ def _add_steps(dag: DAG, spec: BatchSpec) -> None:
         steps.append(_sharded(AnomstackTrainOperator, "train", spec, after))
     if not spec.disable_score:
         steps.append(_sharded(AnomstackScoreOperator, "score", spec, after))
-    if not spec.disable_alert:
+    if spec.finds:
         steps.append(AnomstackAlertOperator(task_id="alert", **after))
     for before, step in pairwise(steps):
         before >> step

@@ -63,13 +63,13 @@ def show() -> None:
     )
     counts = rows["metric_type"].value_counts()
     print("rows in the metrics table: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
-    for metadata in rows[rows["metric_type"] == "alert"]["metadata"]:
+    for metadata in rows[(rows["metric_type"] == "alert") & (rows["metric_value"] == 1)]["metadata"]:
         print("  " + _line(json.loads(metadata), "bucket"))
 
 
 def explain(path: str) -> None:
     """Print the alerts of a preview by day, and how many that is."""
-    alerts = json.loads(Path(path).read_text())["alerts"]
+    alerts = [alert for alert in json.loads(Path(path).read_text())["alerts"] if alert["transition"] == "opened"]
     days: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for alert in alerts:
         days[alert["metric_timestamp"][:10]].append(alert)
@@ -83,9 +83,10 @@ def explain(path: str) -> None:
     rate = len(alerts) / metrics / months if metrics else 0.0
     print(
         f"\n{len(alerts)} alerts on {len(days)} days, {rate:.1f} per metric and month after {spec.train_min_n} days of "
-        f"learning. {metrics} metrics see the same storm, each at its own airport, and each says so once: a metric is "
-        f"quiet for {spec.alert_quiet.days} days after an alert. The batch puts up with {spec.false_alarms_per_month} "
-        f"false alarms per metric and month. {sum(day in _KNOWN for day in days)} of the days have a known cause."
+        f"learning. {metrics} metrics see the same storm, each at its own airport, and each says so once: an event is "
+        f"over after {spec.merge_max_gap.days} days without a finding. "
+        f"The batch puts up with {spec.false_alarms_per_month} false alarms per metric and month. "
+        f"{sum(day in _KNOWN for day in days)} of the days have a known cause."
     )
 
 

@@ -41,13 +41,14 @@ class Routing:
             (not route.batches or _named(alert.metric_batch, route.batches))
             and (not route.metrics or any(_named(name, route.metrics) for name in (alert.metric_name, *alert.metrics)))
             and all(tags.get(key) == value for key, value in route.tags.items())
-            and (route.owner is None or route.owner == self._owner(alert))
+            and (route.owner is None or route.owner in self._owners(alert))
             and (route.severity is None or rank(alert.severity) >= rank(route.severity))
             and (not route.kinds or alert.kind in route.kinds)
         )
 
-    def _owner(self, alert: Alert) -> str:
-        return self._spec.owner
+    def _owners(self, alert: Alert) -> set[str]:
+        """Return the owners of what the alert is about, each the batch's where ``metric_settings`` name none."""
+        return {self._spec.about(name).owner or self._spec.owner for name in alert.metrics or (alert.metric_name,)}
 
 
 def channel_name(method: str, route: Route) -> str:

@@ -1,15 +1,18 @@
-"""When a bucket fires: the smoothed score against the threshold. Pure arrays."""
+"""When a bucket fires, the smoothed score against the threshold, and how severe that is. Pure arrays."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from anomstack_provider.alerting.findings import Findings
 from anomstack_provider.detection.features import trailing_mean
 from anomstack_provider.detection.seasonal.score import threshold_of
 from anomstack_provider.detection.series import Floats
+
+SEVERITIES = ("low", "medium", "high")
 
 
 def smooth(scores: Floats, smooth_n: int) -> Floats:
@@ -44,15 +47,16 @@ def fires(smoothed: Floats, at: float) -> NDArray[np.bool_]:
         return np.asarray(smoothed >= at)
 
 
-def severity(value: float, expected: float, lower: float, upper: float) -> str:
+def severity(findings: Findings, priority: Literal["low", "normal", "high"] = "normal") -> NDArray[np.int8]:
     """
-    Return ``low`` inside the expected range, ``medium`` outside it, ``high`` from twice its half-width away.
+    Return the severity of each finding as a position in ``SEVERITIES``, shape (n,).
 
-    The range is taken from the side on which the value lies, so that a range cut off at zero is judged by its own
-    width.
+    Low inside the expected range, medium outside it or where there is none, high from twice its half-width away. The
+    range is taken from the side on which the value lies, so that a range cut off at zero is judged by its own width.
+    The metric's priority moves it one step.
     """
-    half = (upper - expected) if value >= expected else (expected - lower)
-    distance = abs(value - expected)
-    if distance <= half or not np.isfinite(distance):
-        return "low"
-    return "high" if distance >= 2 * half else "medium"
+    change, half = findings.change, findings.half_width
+    rank = np.where(change <= half, 0, np.where(change >= 2 * half, 2, 1))
+    step = {"low": -1, "normal": 0, "high": 1}[priority]
+    moved = np.clip(np.where(np.isnan(change), 1, rank) + step, 0, len(SEVERITIES) - 1)
+    return np.asarray(moved, np.int8)

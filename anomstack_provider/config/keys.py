@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from anomstack_provider.config.calendar import EventList, HolidayList
+from anomstack_provider.config.gates import Freshness, Gates, OptionalGates, SettingsMap
 from anomstack_provider.config.values import (
     AddressList,
     AtLeastOne,
@@ -66,6 +67,11 @@ class Identity(Section):
     metric_tags: MetricTags = Field(
         default_factory=dict,
         description="Tags of single metrics that go out with their alerts: {metric: {key: value}}.",
+    )
+    metric_settings: SettingsMap = Field(
+        default_factory=dict,
+        description="What to tell of single metrics and which gates they have, by name or glob, later entries win: "
+        "{metric: {title, unit, owner, priority, runbook, dashboard, alert_gates}}.",
     )
 
 
@@ -310,10 +316,29 @@ class Alerts(Section):
         default=3, description="Earlier scores averaged with the bucket's own; 3 with recipe anomstack."
     )
     alert_recent_n: AtLeastOne = Field(default=1, description="Newest buckets that can alert.")
-    alert_snooze_n: Count = Field(default=3, description="Buckets after an alert in which its metric stays silent.")
-    alert_quiet: Duration = Field(
+    alert_snooze_n: Count = Field(
+        default=3, description="Buckets without a finding after which an event is over; merge_max_gap too must be past."
+    )
+    merge_max_gap: Duration = Field(
         default=timedelta(0),
-        description="Time after an alert in which its metric stays silent; 0 with recipe anomstack.",
+        description="Time without a finding after which an event is over; 0 with recipe anomstack.",
+    )
+    renotify_pct: Positive = Field(
+        default=50.0,
+        description="An event is told again when it is so many percent further from the expected value than last told.",
+    )
+    event_expires: Duration = Field(
+        default=timedelta(days=7), description="An event that lasts longer says so once and is silent until it is over."
+    )
+    notify_closed: bool = Field(default=True, description="Tell when an event is over.")
+    alert_gates: OptionalGates = Field(
+        default=Gates(),
+        description="Business rules that a finding has to pass: {direction, min_abs_change, min_pct_change, "
+        "min_volume, valid_range, guardrail, active_hours, maintenance}.",
+    )
+    freshness: Freshness = Field(
+        default="auto",
+        description="How long after the usual time the newest bucket may be missing: auto, off or a duration.",
     )
     alert_max_n: AtLeastOne = Field(default=250, description="Points in an alert's chart, at most.")
     alert_metric_timestamp_max_days_ago: AtLeastOne = Field(
@@ -423,14 +448,18 @@ class Threshold(BaseModel):
 class ThresholdAlerts(Section):
     """Alerts on fixed thresholds"""
 
-    disable_tholdalert: bool = Field(default=True, description="Do not compare values with tholdalert_thresholds.")
+    disable_tholdalert: bool = Field(
+        default=True, description="Do not compare values with tholdalert_thresholds; false to compare them."
+    )
     tholdalert_thresholds: Annotated[dict[str, Threshold], BeforeValidator(nothing_is_empty)] = Field(
-        default_factory=dict, description="Bounds of single metrics: {metric: {upper, lower}}."
+        default_factory=dict,
+        description="Bounds of single metrics, compared with stored values: {metric: {upper, lower}}; a value at a bound is "
+        "within.",
     )
     tholdalert_methods: MethodList = Field(default=("email", "slack"), description="Channels threshold alerts go to.")
     tholdalert_recent_n: AtLeastOne = Field(default=1, description="Newest buckets that are compared.")
     tholdalert_snooze_n: Count = Field(
-        default=3, description="Buckets after an alert in which its metric stays silent."
+        default=3, description="Buckets within the thresholds after which the next one outside is another event."
     )
     tholdalert_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not compared.")
 
@@ -438,20 +467,33 @@ class ThresholdAlerts(Section):
 class Change(Section):
     """Change detection"""
 
-    disable_change: bool = Field(default=False, description="Do not look for changes of level.")
+    disable_change: bool = Field(
+        default=False,
+        description=(
+            "Do not look for changes of level; true with recipe seasonal, which tells them itself, unless the batch "
+            "gives another key of these."
+        ),
+    )
     change_cron_schedule: Cron = Field(
         default="*/5 * * * *",
-        description="When to look: in the DAG's run whose window holds a tick of this cron.",
+        description="Anomstack's cron of change detection; here each run of the DAG looks at its window.",
     )
     change_default_schedule_status: Status = Field(default=None, description=_STATUS)
     change_threshold: Positive = Field(
         default=3.5,
-        description="Distance from the median, in median absolute deviations, at which a point is a change.",
+        description="Distance from the median, as PyOD's MAD counts it, above which a point is a change.",
     )
-    change_detect_last_n: AtLeastOne = Field(default=1, description="Newest points that are judged by all others.")
+    change_detect_last_n: AtLeastOne = Field(
+        default=1,
+        description="Newest points, the one that is judged among them, that do not count as usual yet.",
+    )
     change_smooth_n: Count = Field(default=1, description="Points of the rolling mean; 0 or 1 does not smooth.")
-    change_snooze_n: Count = Field(default=3, description="Buckets after a change in which its metric stays silent.")
-    change_max_n: AtLeastOne = Field(default=250, description="Newest points of a metric to look at, at most.")
+    change_snooze_n: Count = Field(
+        default=3, description="Buckets without a change after which the next one is another event."
+    )
+    change_max_n: AtLeastOne = Field(
+        default=250, description="Points up to the one that is judged to look at, at most."
+    )
     change_metric_timestamp_max_days_ago: AtLeastOne = Field(
         default=45, description="Look at points of so many days, at most."
     )
@@ -552,9 +594,8 @@ SECTIONS: tuple[type[Section], ...] = (
 
 
 # Keys of Anomstack's that are read and checked, so that its folders load, and that nothing here acts on yet.
-NOT_YET = frozenset(
-    key for section in (ThresholdAlerts, Change, LanguageModelAlerts, Reports, Cleanup) for key in section.model_fields
-) | {
+NOT_YET = frozenset(key for section in (LanguageModelAlerts, Reports, Cleanup) for key in section.model_fields) | {
     *("preprocess_fn", "train_sql", "score_sql", "alert_sql", "alert_always"),
     *("train_default_schedule_status", "score_default_schedule_status", "alert_default_schedule_status"),
+    *("change_sql", "change_default_schedule_status"),
 }

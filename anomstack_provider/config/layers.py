@@ -36,8 +36,10 @@ RIVALS: Mapping[str, str] = {
 
 # Keys whose value is a mapping or a list of mappings, written as YAML where there is only text.
 _STRUCTURED = {
+    "alert_gates",
     "events",
     "holidays",
+    "metric_settings",
     "metric_tags",
     "model_configs",
     "preprocess_params",

@@ -15,6 +15,7 @@ from anomstack_provider.config.spec import BatchSpec
 _KINDS = {
     "anomstack-cron": "cron or preset",
     "anomstack-duration": "duration",
+    "anomstack-freshness": "`auto`, `off` or duration",
     "anomstack-grain": "bucket length",
     "anomstack-moment": "date or date and time",
     "anomstack-quiet-hours": "time of day, from-to",

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
+from anomstack_provider.alerting.about import About
 from anomstack_provider.config import keys
 from anomstack_provider.config.crons import cron_expression, step_warning
-from anomstack_provider.config.explain import CrossCheckError, Problem, explain, nearest
+from anomstack_provider.config.explain import CrossCheckError, Path, Problem, dotted, explain, nearest
+from anomstack_provider.config.gates import Gates, named
 from anomstack_provider.config.keys import ModelConfig, PreprocessParams, Threshold
 from anomstack_provider.config.values import as_utc
 
@@ -65,8 +68,11 @@ SEASONAL_DEFAULTS: dict[str, Any] = {
     "train_metric_timestamp_max_days_ago": 730,
     "alert_threshold": None,
     "alert_smooth_n": 0,
-    "alert_quiet": "1d",
+    "merge_max_gap": "1d",
 }
+
+# Keys of metric_settings that messages tell.
+_ABOUT_KEYS = {field.name for field in fields(About)}
 
 # A count that must not be above another.
 _NOT_ABOVE = (
@@ -121,6 +127,8 @@ class BatchSpec(
             return values
         recipe = values.get("recipe") or ("anomstack" if _asks_for_anomstack(values) else "seasonal")
         defaults = SEASONAL_DEFAULTS if recipe == "seasonal" else {}
+        if recipe == "seasonal" and not any(key in keys.Change.model_fields for key in values):
+            defaults = {**defaults, "disable_change": True}
         return {**defaults, **values, "recipe": recipe}
 
     @field_validator("metric_batch")
@@ -167,8 +175,12 @@ class BatchSpec(
             for key, message in event.conflicts(self.timezone):
                 yield Problem(("events", position, key), message)
         yield from self._channel_conflicts()
-        if not self.history_chunk:
-            yield Problem(("history_chunk",), "expected more than 0, such as 30d")
+        for path, gates in self._all_gates():
+            for at, message in gates.conflicts(self.timezone):
+                yield Problem((*path, *at), message)
+        for key, example in (("history_chunk", "30d"), ("event_expires", "7d")):
+            if not getattr(self, key):
+                yield Problem((key,), f"expected more than 0, such as {example}")
         if self.catchup and not self.start_date:
             yield Problem(("catchup",), "needs a start_date to catch up from")
 
@@ -202,6 +214,45 @@ class BatchSpec(
                 message = f"{other} and {key} are one setting and say different things; keep one of them"
                 yield Problem((other,), message, (key,))
 
+    def _all_gates(self) -> Iterator[tuple[Path, Gates]]:
+        """Yield each set of gates with its place."""
+        yield ("alert_gates",), self.alert_gates
+        for pattern, entry in self.metric_settings.items():
+            yield ("metric_settings", pattern, "alert_gates"), entry.alert_gates
+
+    def about(self, metric_name: str) -> About:
+        """Return what ``metric_settings`` tell people of a metric; later entries win key by key."""
+        told: dict[str, Any] = {}
+        for entry in named(self.metric_settings, metric_name):
+            told |= {key: getattr(entry, key) for key in entry.model_fields_set & _ABOUT_KEYS}
+        return About(**told)
+
+    def gates(self, metric_name: str) -> Gates:
+        """Return the gates of a metric: its own from ``metric_settings``, key by key before the batch's."""
+        gates = self.alert_gates
+        for entry in named(self.metric_settings, metric_name):
+            gates = entry.alert_gates.over(gates)
+        return gates
+
+    def priority(self, metric_name: str) -> Literal["low", "normal", "high"]:
+        """Return the priority of a metric."""
+        found: Literal["low", "normal", "high"] = "normal"
+        for entry in named(self.metric_settings, metric_name):
+            if "priority" in entry.model_fields_set:
+                found = entry.priority
+        return found
+
+    @property
+    def finds(self) -> frozenset[Literal["anomaly", "threshold", "change", "late"]]:
+        """What the alert task looks for; nothing: it has nothing to do. Without alerts on scores late data are none."""
+        wanted: dict[Literal["anomaly", "threshold", "change", "late"], bool] = {
+            "anomaly": not self.disable_alert,
+            "threshold": not self.disable_tholdalert and bool(self.tholdalert_thresholds),
+            "change": not self.disable_change,
+            "late": self.freshness != "off" and not self.disable_alert,
+        }
+        return frozenset(kind for kind, is_wanted in wanted.items() if is_wanted)
+
     @property
     def cron(self) -> str:
         """The schedule as a cron of five fields, presets written out."""
@@ -223,6 +274,13 @@ class BatchSpec(
                 if entry.tags and not any(entry.covers(name, tags) for name, tags in self.metric_tags.items()):
                     tags = ", ".join(f"{name}: {tag}" for name, tag in entry.tags.items())
                     found.append((key, f"no metric has the tags {tags} in metric_tags"))
+        if self.tholdalert_thresholds and "disable_tholdalert" not in self.model_fields_set:
+            found.append(("tholdalert_thresholds", "no effect without disable_tholdalert: false"))
+        for path, gates in self._all_gates():
+            if gates.guardrail and gates.guardrail.metric in self.score_exclude_metrics:
+                name = gates.guardrail.metric
+                key = dotted((*path, "guardrail"))
+                found.append((str(path[0]), f"{key}: '{name}' is in score_exclude_metrics, has no range, stops all"))
         if idle := sorted(key for key in keys.NOT_YET & self.model_fields_set if self._is_changed(key)):
             found.append((idle[0], f"no effect in this version: {', '.join(idle)}"))
         return found

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anomstack_provider.detection.series import Times
 
@@ -15,6 +16,7 @@ _SECONDS = {"min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 # What metrics are counted by in practice; a month is told by its length, 28 to 31 days.
 _CANDIDATES = [(n, "min") for n in (1, 2, 3, 5, 10, 15, 20, 30)] + [(n, "h") for n in (1, 2, 3, 4, 6, 8, 12)]
 _CANDIDATES += [(1, "d"), (1, "w")]
+_LENGTHS = {count * _SECONDS[unit]: (count, unit) for count, unit in _CANDIDATES}
 # So many of the newest steps decide: enough for a gap or two not to count, few enough to follow a change of schedule.
 _STEPS = 21
 # A stray row or two among them do not make readings of a metric that has buckets.
@@ -108,25 +110,48 @@ def infer(times: Times, timezone: str) -> Grain:
     taken at odd moments (a job that stores "now") have none. Fewer than three points tell nothing: ``INSTANT``.
     """
     recent = times[-(_STEPS + 1) :]
-    if len(recent) < 3:
-        return INSTANT
-    # On the clock of the zone, or on that of UTC: hours of UTC are hours, whatever the zone's offset.
-    for clock in (to_local(recent, timezone), recent):
-        step = float(np.median(np.diff(clock).astype(np.int64))) / 1e6
-        for count, unit in _CANDIDATES:
-            length = count * _SECONDS[unit]
-            if step == length and _aligned(clock, length):
-                return Grain(count, unit)
-        months = clock.astype("datetime64[M]").astype("datetime64[us]")
-        if 28 * 86_400 <= step <= 31 * 86_400 and np.all(clock == months):
-            return Grain(1, "mo")
-    return INSTANT
+    return _kept([clock[None, :] for clock in _clocks(recent, timezone)])[0]
 
 
-def _aligned(clock: Times, seconds: int) -> bool:
-    """Whether nearly all times lie on the grid of that length within the day (from a day on: on midnights)."""
-    grid = min(seconds, 86_400) * 1_000_000
-    return float(np.mean(clock.astype(np.int64) % grid == 0)) >= _ON_GRID
+def infer_each(times: Times, timezone: str, first: int = 0) -> list[Grain]:
+    """Return for each timestamp from position ``first`` on the grain that those up to it keep; see :func:`infer`."""
+    since = max(first - _STEPS, 0)
+    clocks = _clocks(times[since:], timezone)
+    count = len(times) - since
+    found = []
+    for end in range(first - since + 1, min(count, _STEPS) + 1):
+        found += _kept([clock[None, :end] for clock in clocks])
+    if count > _STEPS:
+        found += _kept([np.lib.stride_tricks.sliding_window_view(clock, _STEPS + 1) for clock in clocks])
+    return found
+
+
+def _clocks(times: Times, timezone: str) -> list[Times]:
+    """Return the times on the clock of the zone and on that of UTC: hours of UTC are hours, whatever the offset."""
+    return [times] if timezone == "UTC" else [to_local(times, timezone), times]
+
+
+def _kept(clocks: Sequence[Times]) -> list[Grain]:
+    """Return the grain of each row of timestamps, given on one clock or more; the first that shows one tells it."""
+    found: list[Grain | None] = [None] * len(clocks[0])
+    for clock in clocks if clocks[0].shape[1] >= 3 else ():
+        steps = np.median(np.diff(clock, axis=1).astype(np.int64), axis=1) / 1e6
+        for length in set(steps.tolist()):
+            if length in _LENGTHS:
+                fits, kept = _aligned(clock, length), Grain(*_LENGTHS[length])
+            elif 28 * 86_400 <= length <= 31 * 86_400:
+                fits, kept = np.all(clock == clock.astype("datetime64[M]"), axis=1), Grain(1, "mo")
+            else:
+                continue
+            for row in np.flatnonzero((steps == length) & fits).tolist():
+                found[row] = found[row] or kept
+    return [kept or INSTANT for kept in found]
+
+
+def _aligned(clock: Times, seconds: float) -> NDArray[np.bool_]:
+    """Whether nearly all times of a row lie on the grid of that length within the day (from a day on: on midnights)."""
+    grid = int(min(seconds, 86_400)) * 1_000_000
+    return np.asarray(np.mean(clock.astype(np.int64) % grid == 0, axis=1) >= _ON_GRID)
 
 
 def mixed_ends(grains: Sequence[str], starts: Times, timezone: str) -> Times:
@@ -149,14 +174,18 @@ def to_local(times: Times, timezone: str) -> Times:
     )
 
 
-def to_utc(local: Times, timezone: str) -> Times:
-    """Return the UTC times of wall-clock times of ``timezone``."""
+def to_utc(local: Times, timezone: str, *, last: bool = False) -> Times:
+    """
+    Return the UTC times of wall-clock times of ``timezone``.
+
+    :param last: a wall-clock time that the clocks repeat is taken the last time instead of the first.
+    """
     if timezone == "UTC":
         return local
     import pandas as pd
 
-    # A wall-clock time that the clocks skip ends when they jump; one that they repeat is taken the first time.
+    # A wall-clock time that the clocks skip ends when they jump.
     index = pd.DatetimeIndex(local).tz_localize(
-        timezone, nonexistent="shift_forward", ambiguous=np.ones(len(local), bool)
+        timezone, nonexistent="shift_forward", ambiguous=np.full(len(local), not last)
     )
     return np.asarray(index.tz_convert("UTC").tz_localize(None).to_numpy(), "datetime64[us]")

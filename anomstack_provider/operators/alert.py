@@ -29,12 +29,13 @@ class AnomstackAlertOperator(AnomstackOperator):
 
     def execute(self, context: Context) -> StepSummary:
         """Decide, store and send."""
-        from anomstack_provider.steps.alert import alert
+        from anomstack_provider.steps.alert import alert, is_told
 
         spec, stores = self.spec, open_stores(self.spec)
         window = self.window(context)
         found = alert(spec, window, stores.metrics, stores.models)
-        report = self._deliver(found.alerts, context, window)
+        told = [transition for transition in found.alerts if is_told(spec, transition)]
+        report = self._deliver(told, context, window)
         summary = self.finish(context, found.result)
         summary.update(report.summary())  # type: ignore[typeddict-item]
         if report.failed:

@@ -8,6 +8,8 @@ tick and each alert is decided by a fold over the buckets before it, exactly as 
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +20,7 @@ from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
 from anomstack_provider.runtime.window import RunWindow
-from anomstack_provider.steps.alert import alert
+from anomstack_provider.steps.alert import Stopped, alert, is_told
 from anomstack_provider.steps.ingest import Fetch, ingest
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.overlay import MemoryRows, NoModels, Overlay
@@ -32,11 +34,12 @@ class Preview:
     """
     What a config would have done in a period.
 
-    :param alerts: oldest first.
+    :param alerts: the transitions of events that would have been told, oldest first.
     :param scores: every bucket of the period: metric_name, metric_timestamp (naive UTC), value, score (NaN if it was
-        not evaluated), alerted (0 or 1).
+        not evaluated), alerted (1 where an event opened, else 0).
     :param result: what became of each metric in the score step.
     :param suppressed: buckets at or above the threshold that an event of the calendar kept from alerting.
+    :param stopped: findings that a business gate kept from alerting.
     :param switched_off: the batch's switches that keep a live run from alerting.
     :param rows: the stored metrics with the preview's scores and alerts beside them, in memory.
     """
@@ -46,8 +49,14 @@ class Preview:
     scores: pd.DataFrame
     result: StepResult
     suppressed: int
+    stopped: tuple[Stopped, ...]
     rows: MetricRows
     switched_off: list[str]
+
+    @property
+    def opened(self) -> tuple[Alert, ...]:
+        """The alerts that opened an event."""
+        return tuple(found for found in self.alerts if found.transition == "opened")
 
     def outcomes(self) -> dict[str, Any]:
         """Return JSON values: per outcome the number of metrics, and by name why metrics were not evaluated."""
@@ -55,6 +64,8 @@ class Preview:
             "counts": self.result.counts(),
             "not_evaluated": self.result.summary()["not_evaluated"],
             "suppressed": self.suppressed,
+            "events": dict(Counter(found.transition for found in self.alerts)),
+            "stopped": dict(sorted(Counter(one.gate for one in self.stopped).items())),
             "switched_off": self.switched_off,
         }
 
@@ -66,9 +77,11 @@ def preview(spec: BatchSpec, window: RunWindow, table: MetricRows) -> Preview:
     scored = score(spec, window, rows, models)
     switched_off = [key for key in ("disable_batch", "disable_alert") if getattr(spec, key)]
     decided = None if switched_off else alert(spec, window, rows, models)
-    alerts = decided.alerts if decided else ()
+    alerts = tuple(a for a in decided.alerts if is_told(spec, a)) if decided else ()
     suppressed = decided.result.facts["suppressed"] if decided else 0
-    return Preview(window, alerts, _scores(spec, window, rows, alerts), scored, suppressed, rows, switched_off)
+    stopped = decided.stopped if decided else ()
+    table_of_scores = _scores(spec, window, rows, alerts)
+    return Preview(window, alerts, table_of_scores, scored, suppressed, stopped, rows, switched_off)
 
 
 def fetch_history(spec: BatchSpec, window: RunWindow, fetch: Fetch) -> tuple[MemoryRows, StepResult]:
@@ -94,16 +107,19 @@ def _scores(spec: BatchSpec, window: RunWindow, rows: Overlay, alerts: tuple[Ale
         values = scored.set_index(columns[:2])["value"]
         index = pd.MultiIndex.from_frame(table[columns[:2]])
         table["value"] = table["value"].fillna(pd.Series(values.reindex(index).to_numpy(), index=table.index))
-    fired = {(a.metric_name, a.bucket.astimezone(UTC).replace(tzinfo=None)) for a in alerts}
+    opened = [a for a in alerts if a.transition == "opened"]
+    fired = {(a.metric_name, a.bucket.astimezone(UTC).replace(tzinfo=None)) for a in opened}
     keys = zip(table["metric_name"], pd.DatetimeIndex(table["metric_timestamp"]).to_pydatetime(), strict=True)
     table["alerted"] = [int(key in fired) for key in keys]
     return table.sort_values(columns[:2], ignore_index=True)
 
 
 def by_week(alerts: tuple[Alert, ...]) -> dict[tuple[str, str], int]:
-    """Return the number of alerts per metric and ISO week (``2013-W06``), the weeks those of the buckets in UTC."""
+    """Return how many events opened per metric and ISO week (``2013-W06``), the weeks those of the buckets in UTC."""
     counts: dict[tuple[str, str], int] = {}
     for found in alerts:
+        if found.transition != "opened":
+            continue
         year, week, _ = found.bucket.isocalendar()
         key = (found.metric_name, f"{year}-W{week:02d}")
         counts[key] = counts.get(key, 0) + 1
@@ -127,6 +143,24 @@ def to_json(found: Alert) -> dict[str, Any]:
         "severity": found.severity,
         "note": found.note,
         "event_id": found.event_id,
+        "why": list(found.why),
+        "gates": list(found.gates),
+        "first_bucket": utc_text(found.first_bucket or found.bucket),
+        "last_bucket": utc_text(found.last_bucket or found.bucket),
+        "fired": found.fired,
+    }
+
+
+def stopped_to_json(one: Stopped) -> dict[str, Any]:
+    """Return a stopped finding as ``preview --output json`` lists it; times in UTC."""
+    bucket: datetime = one.bucket.astype("datetime64[us]").item()
+    return {
+        "metric_name": one.metric_name,
+        "metric_timestamp": utc_text(bucket.replace(tzinfo=UTC)),
+        "gate": one.gate,
+        "direction": one.direction,
+        "value": None if math.isnan(one.value) else one.value,
+        "expected": None if math.isnan(one.expected) else one.expected,
     }
 
 

@@ -76,6 +76,21 @@ def test_late_data_are_routed_by_the_metrics_that_miss(make_alert: Callable[...,
     assert routing.channels(late) == ("pager",)
 
 
+def test_a_metric_has_an_owner_of_its_own_or_the_batchs(make_alert: Callable[..., Alert]) -> None:
+    routing = Routing(
+        spec(
+            owner="data",
+            alert_methods="slack",
+            metric_settings={"pay*": {"owner": "payments"}},
+            routes=[{"owner": "payments", "channels": "pager"}, {"owner": "data", "channels": "email"}],
+        )
+    )
+    late = make_alert(kind="late", metric_name="flights", metrics=("orders", "payments"))
+    assert routing.channels(make_alert(metric_name="payments")) == ("pager",)
+    assert routing.channels(make_alert(metric_name="orders")) == ("email",)
+    assert routing.channels(late) == ("pager",)
+
+
 def test_the_first_that_fits_decides_and_may_tell_nobody(make_alert: Callable[..., Alert]) -> None:
     routing = Routing(
         spec(routes=[{"severity": "high", "channels": "pager"}, {"severity": "medium", "channels": []}, {}])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from anomstack_provider.config.gates import Gates
 from anomstack_provider.config.keys import SECTIONS
 from anomstack_provider.config.spec import LIST_KEYS, TEXT_KEYS, BatchSpec, check
 
@@ -125,7 +126,13 @@ OUR_DEFAULTS: dict[str, Any] = {
     "holidays": (),
     "events": (),
     "false_alarms_per_month": 1.0,
-    "alert_quiet": timedelta(0),
+    "merge_max_gap": timedelta(0),
+    "renotify_pct": 50.0,
+    "event_expires": timedelta(days=7),
+    "notify_closed": True,
+    "alert_gates": Gates(),
+    "metric_settings": {},
+    "freshness": "auto",
 }
 ELSEWHERE = {"metric_batch", "model_configs", "preprocess_params"}
 
@@ -148,8 +155,9 @@ def test_the_seasonal_recipe_has_defaults_of_its_own():
         "train_max_n": 5000,
         "train_metric_timestamp_max_days_ago": 730,
         "alert_threshold": None,
+        "disable_change": True,
         "alert_smooth_n": 0,
-        "alert_quiet": timedelta(days=1),
+        "merge_max_gap": timedelta(days=1),
     }
 
 
@@ -496,9 +504,38 @@ def test_cautions_name_the_key_as_it_was_written():
     assert [key for key, _ in spec(train_cron_schedule="*/180 * * * *").cautions()] == ["train_cron_schedule"]
     assert [key for key, _ in spec(schedule="*/180 * * * *").cautions()] == ["schedule"]
     assert spec().cautions() == []
-    assert spec(change_max_n=9, alert_threshold=0.9).cautions() == [
-        ("change_max_n", "no effect in this version: change_max_n")
+    assert spec(alert_always=True, alert_threshold=0.9).cautions() == [
+        ("alert_always", "no effect in this version: alert_always")
     ]
+
+
+def test_thresholds_that_are_not_compared_are_a_caution():
+    bounds = {"m": {"upper": 1}}
+    assert spec(tholdalert_thresholds=bounds).cautions() == [
+        ("tholdalert_thresholds", "no effect without disable_tholdalert: false")
+    ]
+    for said in (True, False):
+        assert spec(tholdalert_thresholds=bounds, disable_tholdalert=said).cautions() == []
+
+
+def test_the_seasonal_recipe_looks_for_changes_only_when_asked_to():
+    assert spec().disable_change
+    assert not spec(recipe="anomstack").disable_change
+    assert not spec(change_threshold=5).disable_change
+    assert not spec(disable_change=False).disable_change
+    assert spec(recipe="anomstack", disable_change=True).disable_change
+
+
+def test_the_alert_task_looks_for_what_is_switched_on():
+    bounds = {"m": {"upper": 1}}
+    assert spec().finds == {"anomaly", "late"}
+    assert spec(recipe="anomstack").finds == {"anomaly", "change", "late"}
+    assert spec(tholdalert_thresholds=bounds, disable_tholdalert=False, freshness="off").finds == {
+        "anomaly",
+        "threshold",
+    }
+    assert spec(disable_tholdalert=False, disable_alert=True).finds == set()
+    assert spec(disable_alert=True, disable_change=False).finds == {"change"}
 
 
 def test_the_hash_is_the_same_in_every_process_and_version():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomstack_provider.detection.grain import INSTANT, Grain, infer, parse
+from anomstack_provider.detection.grain import INSTANT, Grain, infer, infer_each, parse
 
 
 def times(start: str, periods: int, freq: str, tz: str = "UTC") -> np.ndarray:
@@ -78,3 +78,19 @@ def test_what_is_no_grain_is_refused_by_name(text: str) -> None:
 @given(st.integers(1, 90), st.sampled_from(["min", "h", "d", "w", "mo"]))
 def test_what_is_printed_is_read_back(count: int, unit: str) -> None:
     assert parse(str(Grain(count, unit))) == Grain(count, unit)
+
+
+@given(
+    st.sampled_from(["1min", "15min", "1h", "6h", "1D", "W-MON", "MS"]),
+    st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata"]),
+    st.sets(st.integers(0, 79), max_size=30),
+    st.integers(0, 60),
+)
+def test_the_grain_of_each_timestamp_is_that_of_those_up_to_it(
+    freq: str, zone: str, gone: set[int], first: int
+) -> None:
+    stored = np.delete(times("2024-02-20", 80, freq, zone), sorted(gone))
+    first = min(first, len(stored))
+    each = [infer(stored[: i + 1], zone) for i in range(len(stored))]
+    assert infer_each(stored, zone, first) == each[first:]
+    assert infer_each(stored[max(first - 21, 0) :], zone, min(first, 21)) == each[first:]

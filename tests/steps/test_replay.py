@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 
 from anomstack_provider.alerting.alert import Alert
+from anomstack_provider.alerting.transitions import stored_alerts
 from anomstack_provider.artifacts.model_store import open_model_store
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
@@ -318,7 +319,7 @@ class Live:
     case: Case
     rows: Callable[[], MetricRows]
     models: Path
-    sent: dict[str, Alert] = field(default_factory=dict)
+    sent: dict[tuple[str, str], Alert] = field(default_factory=dict)
 
     def run(self, spec: BatchSpec, window: RunWindow) -> None:
         """Do what the tasks of one run do after ingest."""
@@ -326,8 +327,8 @@ class Live:
             for shard in range(spec.shards):
                 step(spec, window, self.rows(), self.model_store(), shard=shard, shards=spec.shards)
         for found in alert(spec, window, self.rows(), self.model_store()).alerts:
-            self.sent.setdefault(found.event_id, found)
-            assert self.sent[found.event_id] == found
+            self.sent.setdefault((found.event_id, found.key), found)
+            assert self.sent[found.event_id, found.key] == found
 
     def model_store(self) -> Any:
         return open_model_store(f"file://{self.models}", "/")
@@ -400,17 +401,19 @@ def assert_same(case: Case, found: Live, expected: Preview) -> None:
     for kind in ("score", "alert"):
         ours, theirs = closed_in(case, found.rows(), kind), closed_in(case, expected.rows, kind)
         assert sorted(set(ours) ^ set(theirs)) == [], f"{kind} rows: live has {len(ours)}, preview {len(theirs)}"
-    sent = {key for key in closed_in(case, found.rows(), "alert")}
-    assert {json.loads(row[3])["event_id"] for row in sent} <= found.sent.keys()
-    assert {a.event_id for a in expected.alerts} <= found.sent.keys()
-    extra = found.sent.keys() - {a.event_id for a in expected.alerts}
+    assert _stored(case, found) <= found.sent.keys()
+    told = {(a.event_id, a.key) for a in expected.alerts}
+    assert told <= found.sent.keys()
     # What a first run may find among the newest buckets closed before the period.
-    assert {found.sent[key].bucket for key in extra} <= {a.bucket for a in _before(case, found)}
+    extra = found.sent.keys() - told
+    before = {a.bucket for key, a in found.sent.items() if key not in _stored(case, found)}
+    assert {found.sent[key].bucket for key in extra} <= before
 
 
-def _before(case: Case, found: Live) -> Iterator[Alert]:
-    inside = {json.loads(row[3])["event_id"] for row in closed_in(case, found.rows(), "alert")}
-    return (a for key, a in found.sent.items() if key not in inside)
+def _stored(case: Case, found: Live) -> set[tuple[str, str]]:
+    """Return event and transition of what the alert rows of the period keep."""
+    rows = closed_in(case, found.rows(), "alert")
+    return {(a.event_id, a.key) for row in rows for a in stored_alerts(row[3])}
 
 
 # --- tests -----------------------------------------------------------------------------------------------------------
@@ -439,19 +442,50 @@ def test_alerts_are_the_plain_fold_over_all_scores_there_are(make: Callable[[], 
     store(case, rows)
     since_ever = preview(spec, RunWindow(datetime(2000, 1, 1, tzinfo=UTC), case.period.end), rows).rows
     everything = since_ever.read(["score"], since=None, until=END_OF_TIME)
-    expected = set()
-    for name, scores in everything.groupby("metric_name"):
-        values, silent_until = scores["metric_value"].tolist(), 0
-        for i in range(spec.alert_smooth_n, len(values)):
-            newest = values[i - spec.alert_smooth_n : i + 1]
-            if sum(newest) / len(newest) >= spec.alert_threshold and i >= silent_until:
-                expected.add((name, scores["metric_timestamp"].iloc[i]))
-                silent_until = i + 1 + spec.alert_snooze_n
-    found = previewed(case)
+    expected = {
+        (name, transition, moment)
+        for name, scores in everything.groupby("metric_name")
+        for transition, moment in plainly_folded(spec, scores)
+    }
     inside = {(name, moment) for name, moment, _, _ in closed_in(case, since_ever, "score")}
-    assert {(a.metric_name, pd.Timestamp(a.bucket).tz_localize(None)) for a in found.alerts} & {
-        (name, pd.Timestamp(moment)) for name, moment in inside
-    } == {key for key in expected if (key[0], str(key[1])) in inside}
+    found = {(a.metric_name, a.transition, pd.Timestamp(a.bucket).tz_localize(None)) for a in previewed(case).alerts}
+    assert {key for key in found if key[1] in ("opened", "closed")} == {
+        key for key in expected if (key[0], str(key[2])) in inside
+    }
+
+
+def plainly_folded(spec: BatchSpec, scores: pd.DataFrame) -> Iterator[tuple[str, pd.Timestamp]]:
+    """Yield where events open and close, bucket by bucket over everything from the first one on."""
+    recipe = spec.preprocess_params
+    reach = recipe.lags_n + recipe.smooth_n + recipe.diff_n + spec.alert_smooth_n
+    values, moments = scores["metric_value"].tolist(), list(scores["metric_timestamp"])
+    newest: dict[bool, int] = {}  # finding of each event that is not over, up or down
+    opened: dict[bool, int] = {}
+    expired: set[bool] = set()
+    member = -1000
+    for i in range(spec.alert_smooth_n, len(values)):
+        facts = json.loads(scores["metadata"].iloc[i])
+        mean = sum(values[i - spec.alert_smooth_n : i + 1]) / (spec.alert_smooth_n + 1)
+        low, high = (
+            facts[key] if facts[key] is not None else other for key, other in (("lower", -1e99), ("upper", 1e99))
+        )
+        echo = low <= facts["value"] <= high and i - member <= reach
+        fires = mean >= spec.alert_threshold and not echo
+        up = facts["value"] >= facts["expected"]
+        for side in list(newest):
+            goes_on = fires and side == up and i == newest[side] + 1
+            if i - newest[side] > spec.alert_snooze_n and not goes_on:
+                if side not in expired:
+                    yield "closed", moments[i]
+                expired.discard(side)
+                del newest[side]
+        if fires:
+            if up not in newest:
+                opened[up] = i
+                yield "opened", moments[i]
+            if moments[i] - moments[opened[up]] > spec.event_expires:
+                expired.add(up)
+            newest[up] = member = i
 
 
 @pytest.mark.parametrize("make", [daily, hourly], ids=lambda make: make.__name__)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from anomstack_provider.alerting.transitions import stored_alerts
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.alert import alert
 from anomstack_provider.steps.ingest import ingest, windows
@@ -312,13 +313,20 @@ def test_a_spike_is_one_alert_with_all_that_a_message_needs(rig: RigOf) -> None:
     assert run(r, "2024-02-19", "2024-02-20").alerts == ()
     (found,) = run(r, "2024-02-20", "2024-02-21").alerts
     # The next runs find it once more, the very same: the ledger knows that it was sent.
-    assert [run(r, f"2024-02-{day}", f"2024-02-{day + 1}").alerts for day in (21, 25)] == [(found,), ()]
+    later = [run(r, f"2024-02-{day}", f"2024-02-{day + 1}").alerts for day in (21, 24, 25, 28)]
+    (closed,) = later[1]
+    assert later == [(found,), (closed,), (closed,), ()]
+    assert (closed.transition, closed.bucket, closed.event_id) == ("closed", at("2024-02-24"), found.event_id)
+    assert (closed.first_bucket, closed.last_bucket, closed.fired) == (found.bucket, found.bucket, 1)
+    assert (closed.peak_value, closed.peak_expected) == (found.value, found.expected)
+    assert closed.severity == "high"
     assert (found.metric_name, found.bucket, found.direction, found.severity) == ("m", at("2024-02-20"), "up", "high")
     assert found.value == pytest.approx(r.rows("metric")["metric_value"][50])
     assert found.tags == (("team", "growth"),)
     stored = r.rows("alert")
-    assert stored["metric_timestamp"].tolist() == [pd.Timestamp("2024-02-20")]
-    assert json.loads(stored["metadata"][0])["event_id"] == found.event_id
+    assert stored["metric_timestamp"].tolist() == [pd.Timestamp("2024-02-20"), pd.Timestamp("2024-02-24")]
+    assert stored["metric_value"].tolist() == [1.0, 0.0]
+    assert [stored_alerts(text) for text in stored["metadata"]] == [[found], [closed]]
 
 
 def test_the_same_run_again_gives_the_same_alert_and_row(rig: RigOf) -> None:
@@ -352,9 +360,13 @@ def test_what_a_run_missed_is_announced_by_the_next(rig: RigOf) -> None:
     values[50:53] += [100, 200, 400]
     r.put("m", values)
     run(r, "2024-02-19", "2024-02-20")
-    # There is no run for the 20th, when it began; the fold mutes what follows it.
+    # There is no run for the 20th, when it began.
     found = run(r, "2024-02-21", "2024-02-22").alerts
-    assert [a.bucket for a in found] == [at("2024-02-20")]
+    assert [(a.transition, a.bucket) for a in found] == [
+        ("opened", at("2024-02-20")),
+        ("escalated", at("2024-02-21")),
+    ]
+    assert len({a.event_id for a in found}) == 1
 
 
 def test_scores_of_another_tool_are_not_judged_and_scored_anew(rig: RigOf) -> None:
@@ -391,8 +403,9 @@ def test_every_bucket_that_closed_in_the_window_is_looked_at(rig: RigOf) -> None
     r = rig(**LOUD, schedule="@daily", grain="1h")
     values = spiked(24 * 30, 24 * 29 + 5)
     r.put("m", values, freq="1h")
-    (found,) = run(r, "2024-01-30", "2024-01-31").alerts
-    assert found.bucket == at("2024-01-30T05:00")
+    opened, closed = run(r, "2024-01-30", "2024-01-31").alerts
+    assert opened.bucket == at("2024-01-30T05:00")
+    assert closed.bucket == at("2024-01-30T09:00")
 
 
 class Counting:
