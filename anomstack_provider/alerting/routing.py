@@ -28,12 +28,9 @@ class Routing:
         """Return the names of the channels that an alert goes to; empty: to none, because a route says so."""
         for route in self._spec.routes:
             if self._fits(route, alert):
-                methods = self._methods(alert) if route.channels is None else route.channels
+                methods = methods_of(self._spec, alert.kind) if route.channels is None else route.channels
                 return tuple(dict.fromkeys(channel_name(method, route) for method in methods))
-        return tuple(dict.fromkeys(self._methods(alert)))
-
-    def _methods(self, alert: Alert) -> Sequence[str]:
-        return self._spec.tholdalert_methods if alert.kind == "threshold" else self._spec.alert_methods
+        return tuple(dict.fromkeys(methods_of(self._spec, alert.kind)))
 
     def _fits(self, route: Route, alert: Alert) -> bool:
         tags = dict(alert.tags)
@@ -49,6 +46,12 @@ class Routing:
     def _owners(self, alert: Alert) -> set[str]:
         """Return the owners of what the alert is about, each the batch's where ``metric_settings`` name none."""
         return {self._spec.about(name).owner or self._spec.owner for name in alert.metrics or (alert.metric_name,)}
+
+
+def methods_of(spec: BatchSpec, kind: str) -> Sequence[str]:
+    """Return the channels of a kind of alert that no route fits."""
+    own = kind == "threshold" and "tholdalert_methods" in spec.model_fields_set
+    return spec.tholdalert_methods if own else spec.alert_methods
 
 
 def channel_name(method: str, route: Route) -> str:

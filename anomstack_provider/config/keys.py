@@ -456,7 +456,9 @@ class ThresholdAlerts(Section):
         description="Bounds of single metrics, compared with stored values: {metric: {upper, lower}}; a value at a bound is "
         "within.",
     )
-    tholdalert_methods: MethodList = Field(default=("email", "slack"), description="Channels threshold alerts go to.")
+    tholdalert_methods: MethodList = Field(
+        default=("email", "slack"), description="Channels threshold alerts go to; alert_methods unless it is given."
+    )
     tholdalert_recent_n: AtLeastOne = Field(default=1, description="Newest buckets that are compared.")
     tholdalert_snooze_n: Count = Field(
         default=3, description="Buckets within the thresholds after which the next one outside is another event."

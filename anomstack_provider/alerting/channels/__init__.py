@@ -11,7 +11,7 @@ from anomstack_provider.alerting.channels.email import EmailChannel
 from anomstack_provider.alerting.channels.notifier import NotifierChannel
 from anomstack_provider.alerting.channels.slack import SlackChannel
 from anomstack_provider.alerting.channels.slack_webhook import SlackWebhookChannel
-from anomstack_provider.alerting.routing import DESTINATIONS, channel_name
+from anomstack_provider.alerting.routing import DESTINATIONS, channel_name, methods_of
 
 if TYPE_CHECKING:
     from anomstack_provider.config.spec import BatchSpec
@@ -39,12 +39,10 @@ def open_channels(
     :param context: Airflow's context of the task, for notifiers.
     """
     opener = _Opener(spec, links or {}, context or {})
-    opened = {method: opener.open(method, spec) for method in spec.alert_methods}
-    if spec.tholdalert_thresholds and not spec.disable_tholdalert:
-        opened |= {method: opener.open(method, spec) for method in spec.tholdalert_methods if method not in opened}
+    methods = [*methods_of(spec, "anomaly"), *methods_of(spec, "threshold")]
+    opened = {method: opener.open(method, spec) for method in dict.fromkeys(methods)}
     for route in spec.routes:
-        methods = spec.alert_methods if route.channels is None else route.channels
-        for method in methods:
+        for method in methods if route.channels is None else route.channels:
             name, key = channel_name(method, route), DESTINATIONS.get(method)
             if name not in opened:
                 there = {key: getattr(route, key)} if key and name != method else {}
