@@ -178,13 +178,13 @@ def _write_scores(found: Preview, path: Path) -> None:
 def _write_charts(spec: BatchSpec, found: Preview, folder: Path) -> None:
     from urllib.parse import quote
 
-    from anomstack_provider.steps.charts import Charts
+    from anomstack_provider.steps.charts import Briefings
 
     folder.mkdir(parents=True, exist_ok=True)
-    charts = Charts(spec, found.rows)
+    told = Briefings(spec, found.rows)
     for alert in found.opened:
         name = quote(alert.metric_name, safe=" ")[:100]
-        (folder / f"{alert.bucket:%Y%m%dT%H%M}-{name}-{alert.event_id[:6]}.png").write_bytes(charts.draw(alert))
+        (folder / f"{alert.bucket:%Y%m%dT%H%M}-{name}-{alert.event_id[:6]}.png").write_bytes(told.draw(alert))
 
 
 _TRANSITIONS = ("opened", "escalated", "closed", "expired")

@@ -1,7 +1,8 @@
-"""The picture of an alert: what was measured, what was expected, where it fired and how the score got there.
+"""The picture of an alert: what was measured, what was expected, where it fired and what was there a season before.
 
 Drawn on a canvas object of its own, never through matplotlib's global state, so that threads and a user's own
-plots are left alone. The frame around the data is in ``chart_layout``, how text looks in ``chart_text``.
+plots are left alone. The frame around the data is in ``chart_layout``, what is marked in it in ``chart_marks``, how
+text looks in ``chart_text``.
 """
 
 # mypy: untyped-calls-exclude=matplotlib
@@ -9,81 +10,49 @@ plots are left alone. The frame around the data is in ``chart_layout``, how text
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from datetime import UTC
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from anomstack_provider.alerting.about import About
 from anomstack_provider.alerting.alert import Alert
+from anomstack_provider.alerting.chart_data import Array, ChartData, half_bucket, moment
 from anomstack_provider.alerting.chart_layout import (
     BLUE,
-    FILL,
     GREY,
     INK,
+    ON_WHITE,
     PALE,
     RED,
-    add_panels,
-    fit_panels,
-    share_time_axis,
+    add_panel,
+    fit_panel,
+    label_time_axis,
+    write_legend,
     write_title,
 )
+from anomstack_provider.alerting.chart_marks import bounds, mark_bounds, mark_days, mark_event, mark_fired
 from anomstack_provider.alerting.chart_text import Scale, drawable, font
-from anomstack_provider.alerting.message import first_line
-from anomstack_provider.alerting.wording import number
+from anomstack_provider.alerting.headline import headline, name
+from anomstack_provider.alerting.wording import unit_text
 from anomstack_provider.detection.grain import parse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
 SIZE = (8.0, 3.5)  # inch
 DPI = 120  # text in multiples of 0.6 points falls on whole pixels and stays sharp
-
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class ChartData:
-    """
-    The stretch of a metric that a chart shows.
-
-    :param times: bucket starts, datetime64[us], naive UTC, ascending; a bucket without a row is not there.
-    :param values: the metric's values at ``times``; NaN where there is none.
-    :param score_times: bucket starts of ``scores``.
-    :param scores: the scores that are held against the alert's threshold, in [0, 1].
-    :param fired: bucket starts at which an alert fired.
-    :param expected: values to expect at ``times``, or None; ``lower`` and ``upper`` likewise the usual range.
-    """
-
-    times: Array
-    values: Array
-    score_times: Array
-    scores: Array
-    fired: Array
-    expected: Array | None = None
-    lower: Array | None = None
-    upper: Array | None = None
+_UNTOLD = About()
+_LARGEST, _SMALLEST = 1e300, 1e-300  # beyond them an axis cannot be computed with
 
 
-def draw(alert: Alert, data: ChartData, *, timezone: str) -> bytes:
+def draw(alert: Alert, data: ChartData, *, timezone: str, about: About = _UNTOLD) -> bytes:
     """Return the chart as a PNG of 8 x 3.5 inch; its times are shown in ``timezone`` (IANA name)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from PIL import Image
 
-    figure = Figure(figsize=SIZE, dpi=DPI, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
-    renderer = canvas.get_renderer()
-    write_title(figure, renderer, drawable(first_line(alert, timezone)))
-    panels = add_panels(figure, strip=bool(np.isfinite(data.scores).any()))
-    beside = _draw_values(panels[0], alert, data)
-    for strip in panels[1:]:
-        _draw_scores(strip, alert, data)
-    share_time_axis(panels, *_shown_period(alert, data), timezone)
-    fit_panels(panels, renderer, beside)
+    canvas = figure(alert, data, timezone=timezone, about=about)
     canvas.draw()
     # Without the alpha channel, which nothing uses, even a noisy chart stays below 200 kB.
     picture = Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert("RGB")
@@ -92,85 +61,109 @@ def draw(alert: Alert, data: ChartData, *, timezone: str) -> bytes:
     return png.getvalue()
 
 
+def figure(alert: Alert, data: ChartData, *, timezone: str, about: About = _UNTOLD) -> FigureCanvasAgg:
+    """Return the chart as a figure on its canvas, ready to be rendered."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    data = data.clipped(_LARGEST)
+    canvas = FigureCanvasAgg(Figure(figsize=SIZE, dpi=DPI, facecolor="white"))
+    renderer = canvas.get_renderer()
+    write_title(canvas.figure, renderer, drawable(headline(alert, timezone, about).line))
+    axes = add_panel(canvas.figure)
+    label_time_axis(axes, *_shown_period(alert, data), timezone)
+    beside = _draw_values(axes, alert, data, unit_text(about.unit))
+    fit_panel(axes, renderer, beside)
+    mark_days(axes, renderer, data)
+    return canvas
+
+
 def _shown_period(alert: Alert, data: ChartData) -> tuple[float, float]:
     """Return both ends of the time axis in matplotlib's days, with some room around a single bucket."""
     from matplotlib.dates import date2num
 
-    bucket = np.array([alert.bucket.astimezone(UTC).replace(tzinfo=None)], "datetime64[us]")
-    times = np.concatenate([data.times, data.score_times, data.fired])
-    times = times if times.size else bucket
+    times = np.concatenate([data.times, data.fired, [moment(alert.bucket)]])
     first, last = float(date2num(times.min())), float(date2num(times.max()))
-    length = max(float(parse(alert.grain).nominal / np.timedelta64(1, "D")), 1 / 24)
-    margin = (last - first) * 0.012 or 3 * length
+    half = max(float(half_bucket(alert) / np.timedelta64(1, "D")), 1 / 48)
+    margin = max((last - first) * 0.012, half) if last > first else 6 * half
     return first - margin, last + margin
 
 
-def _draw_values(axes: Axes, alert: Alert, data: ChartData) -> list[Text]:
-    """Draw the main panel; returns the labels that need room at its right."""
+def _draw_values(axes: Axes, alert: Alert, data: ChartData, unit: str) -> list[Text]:
+    """Draw all that has a height; returns the labels that need room at its right."""
+    mark_event(axes, alert, data)
     if not np.isfinite(data.values).any():
-        axes.text(
-            0.5,
-            0.5,
-            "no values in this period",
-            transform=axes.transAxes,
-            font=font(10.8),
-            color=GREY,
-            ha="center",
-            va="center",
-        )
+        place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+        axes.text(0.5, 0.5, "no values in this period", font=font(12), color=GREY, bbox=ON_WHITE, **place)
         axes.set_yticks([])
-        _mark_fired(axes, data)
+        mark_fired(axes, data)
         return []
-    ticks, limits = _value_ticks(data)
+    ticks, limits = _value_ticks(alert, data)
     scale = Scale.of(ticks)
     axes.set_ylim(*limits)
-    axes.set_yticks(ticks, [scale.tick(tick) for tick in ticks], font=font(8.4), color=GREY)
+    axes.set_yticks(ticks, [scale.tick(tick) for tick in ticks], font=font(11.4), color=GREY)
     axes.grid(axis="y", color=PALE, linewidth=0.7)
+    _draw_lines(axes, alert, data, unit)
+    mark_bounds(axes, alert)
+    mark_fired(axes, data)
+    write_legend(axes)
+    return _label_last(axes, alert, data, scale)
+
+
+def _draw_lines(axes: Axes, alert: Alert, data: ChartData, unit: str) -> None:
+    """Draw what was measured, what was expected, the band and the season before."""
+    what = drawable(", ".join(filter(None, [name(data.name, 40) if data.name else "", unit])))
     times, values = _with_gaps(alert, data.times, data.values)
-    axes.plot(times, values, color=INK, linewidth=1.5 if len(times) < 250 else 1.1, zorder=3, label="actual")
-    _mark_single_points(axes, times, values)
-    if data.expected is not None:
+    width = 1.8 if len(times) < 250 else 1.2
+    _line(axes, times, values, color=INK, linewidth=width, zorder=4, label=f"actual ({what})" if what else "actual")
+    if alert.kind != "threshold" and data.expected is not None and np.isfinite(data.expected).any():
         times, expected = _with_gaps(alert, data.times, data.expected)
-        axes.plot(times, expected, color=BLUE, linewidth=1.3, dashes=(4, 2), zorder=2, label="expected")
-        _mark_single_points(axes, times, expected, "_", BLUE)
-    if data.lower is not None and data.upper is not None:
+        _line(axes, times, expected, "_", color=BLUE, linewidth=1.5, dashes=(4, 2), zorder=3, label="expected")
+    if alert.kind != "threshold" and data.lower is not None and data.upper is not None:
         times, lower, upper = _with_gaps(alert, data.times, data.lower, data.upper)
-        axes.fill_between(times, lower, upper, color=BLUE, alpha=0.17, linewidth=0, zorder=1, label="usual range")
-    _mark_fired(axes, data)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=4,
-        frameon=False,
-        prop=font(8.4),
-        labelcolor=INK,
-        handlelength=2.2,
-        columnspacing=1.5,
-        borderaxespad=0.1,
-        borderpad=0.2,
-    )
-    return _label_last(axes, data, scale)
+        if (np.isfinite(lower) & np.isfinite(upper)).any():
+            shape: dict[str, Any] = {"color": BLUE, "alpha": 0.17, "linewidth": 0}
+            axes.fill_between(times, lower, upper, zorder=1, label="usual range", **shape)
+    if np.isfinite(data.season).any():
+        times, season = _with_gaps(alert, data.season_times, data.season)
+        _line(axes, times, season, "", color=GREY, linewidth=0.8, zorder=2, label=data.season_name)
 
 
-def _value_ticks(data: ChartData) -> tuple[list[float], tuple[float, float]]:
+def _line(axes: Axes, times: Array, values: Array, alone: str = "o", **style: Any) -> None:
+    """Draw a line, and a mark for a value with no neighbour to draw a line to."""
+    axes.plot(times, values, **style)
+    if alone:
+        empty = np.concatenate([[True], ~np.isfinite(values), [True]])
+        single = ~empty[1:-1] & empty[:-2] & empty[2:]
+        mark: dict[str, Any] = {"color": style["color"], "markersize": 5, "markeredgewidth": 1.5}
+        axes.plot(times[single], values[single], alone, zorder=style["zorder"], **mark)
+
+
+def _value_ticks(alert: Alert, data: ChartData) -> tuple[list[float], tuple[float, float]]:
     """Return ticks and limits that hold all values; a far wider range is cut off rather than flatten them."""
     from matplotlib.ticker import MaxNLocator
 
-    drawn = [data.values] if data.expected is None else [data.values, data.expected]
+    judged = alert.kind != "threshold"
+    drawn = [data.values] if data.expected is None or not judged else [data.values, data.expected]
     finite = np.concatenate([part[np.isfinite(part)] for part in drawn])
     low, high = float(finite.min()), float(finite.max())
     reach = high - low or math.inf
-    for bound in (data.lower, data.upper):
-        if bound is not None and np.isfinite(bound).any():
-            inside = bound[np.isfinite(bound)]
+    for wider in (data.season, *((data.lower, data.upper) if judged else [np.array(bounds(alert))])):
+        if wider is not None and np.isfinite(wider).any():
+            inside = wider[np.isfinite(wider)]
             low, high = min(low, float(inside.min())), max(high, float(inside.max()))
     low, high = max(low, float(finite.min()) - reach), min(high, float(finite.max()) + reach)
-    if high == low:
+    if high - low < _SMALLEST:
         low, high = low - (abs(low) * 0.1 or 1.0), high + (abs(high) * 0.1 or 1.0)
-    margin = (high - low) * 0.08
-    limits = (low - margin, high + margin)
-    ticks = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(*limits)
-    return [float(tick) for tick in ticks if limits[0] <= tick <= limits[1]], limits
+    room_for_labels = 0.25 if data.days or data.training_start is not None else 0.08
+    limits = (low - (high - low) * 0.08, high + (high - low) * room_for_labels)
+    shown: list[float] = []
+    for most in (5, 7, 9):
+        ticks = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(*limits)
+        shown = [float(tick) for tick in ticks if limits[0] <= tick <= limits[1]]
+        if len(shown) >= 3:
+            break
+    return shown, limits
 
 
 def _with_gaps(alert: Alert, times: Array, *series: Array) -> tuple[Array, ...]:
@@ -189,81 +182,24 @@ def _with_gaps(alert: Alert, times: Array, *series: Array) -> tuple[Array, ...]:
     )
 
 
-def _mark_single_points(axes: Axes, times: Array, values: Array, marker: str = "o", color: str = INK) -> None:
-    """Draw a mark for a value with no neighbour to draw a line to."""
-    empty = np.concatenate([[True], ~np.isfinite(values), [True]])
-    alone = ~empty[1:-1] & empty[:-2] & empty[2:]
-    axes.plot(times[alone], values[alone], marker, color=color, markersize=4.5, markeredgewidth=1.3, zorder=3)
-
-
-def _mark_fired(axes: Axes, data: ChartData) -> None:
-    """Mark the buckets that fired by colour and shape, one without a value at the panel's lower edge."""
-    fired = np.isin(data.times, data.fired) & np.isfinite(data.values)
-    if fired.any():
-        axes.plot(
-            data.times[fired],
-            data.values[fired],
-            "D",
-            color=RED,
-            markersize=6.5,
-            markeredgecolor="white",
-            markeredgewidth=0.9,
-            zorder=5,
-            label="alert",
-        )
-    bare = data.fired[~np.isin(data.fired, data.times[fired])]
-    if len(bare):
-        axes.plot(
-            bare,
-            np.zeros(len(bare)),
-            "X",
-            color=RED,
-            markersize=8,
-            transform=axes.get_xaxis_transform(),
-            clip_on=False,
-            zorder=5,
-            label="_" if fired.any() else "alert",
-        )
-
-
-def _label_last(axes: Axes, data: ChartData, scale: Scale) -> list[Text]:
-    """Write the newest value beside its point, and what was expected there unless the two would touch."""
+def _label_last(axes: Axes, alert: Alert, data: ChartData, scale: Scale) -> list[Text]:
+    """Write the newest value beside its point, and what was expected there or allowed unless they would touch."""
     last = int(np.flatnonzero(np.isfinite(data.values))[-1])
     at, value = data.times[last], float(data.values[last])
     shown = [(value, RED if np.isin(at, data.fired) else INK, True)]
-    if data.expected is not None and np.isfinite(data.expected[last]):
-        expected = float(data.expected[last])
-        low, high = axes.get_ylim()
-        if abs(expected - value) > (high - low) * 0.08:
-            shown.append((expected, BLUE, False))
+    others = [b for b in bounds(alert) if math.isfinite(b)]
+    if alert.kind != "threshold" and data.expected is not None and np.isfinite(data.expected[last]):
+        others = [float(data.expected[last])]
+    low, high = axes.get_ylim()
+    for other in others:
+        if low <= other <= high and all(abs(other - height) > (high - low) * 0.1 for height, _, _ in shown):
+            shown.append((other, BLUE, False))
+    place: dict[str, Any] = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+    place["bbox"] = ON_WHITE if alert.kind == "late" else None  # there it stands in the gap
     return [
-        axes.annotate(
-            scale.value(height),
-            (at, height),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            font=font(9.6, bold=bold),
-            color=colour,
-            annotation_clip=False,
-        )
+        axes.annotate(scale.value(height), (at, height), font=font(13.8, bold=bold), color=colour, zorder=6, **place)
         for height, colour, bold in shown
     ]
 
 
-def _draw_scores(axes: Axes, alert: Alert, data: ChartData) -> None:
-    """Draw the strip below: the score, and the threshold that it has to reach."""
-    times, scores = _with_gaps(alert, data.score_times, data.scores)
-    axes.set_ylim(0, 1.08)
-    axes.fill_between(times, 0, scores, color=FILL, linewidth=0)
-    axes.plot(times, scores, color=GREY, linewidth=0.9)
-    _mark_single_points(axes, times, scores, ".", GREY)
-    axes.axhline(alert.threshold, color=INK, linewidth=0.9, linestyle=(0, (1, 1.5)))
-    fired = np.isin(data.score_times, data.fired) & np.isfinite(data.scores)
-    axes.plot(data.score_times[fired], data.scores[fired], "D", color=RED, markersize=4, markeredgewidth=0, zorder=5)
-    axes.set_yticks([0, 1], ["0", "1"], font=font(7.8), color=GREY)
-    heading = f"anomaly score, alerts from {number(alert.threshold)} (dotted)"
-    axes.text(0, 1.14, heading, transform=axes.transAxes, font=font(7.8), color=GREY)
-
-
-__all__ = ["DPI", "SIZE", "ChartData", "draw"]
+__all__ = ["DPI", "SIZE", "ChartData", "draw", "figure"]

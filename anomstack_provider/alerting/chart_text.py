@@ -35,7 +35,7 @@ def _installed() -> tuple[str, ...]:
     from matplotlib.font_manager import fontManager
 
     found = {entry.name for entry in fontManager.ttflist}
-    return tuple(family for family in _FAMILIES if family in found)
+    return tuple(family for family in _FAMILIES if family in found) or ("sans-serif",)
 
 
 @lru_cache(maxsize=1)

@@ -317,8 +317,7 @@ class _Dispatch:
         try:
             if parcel.kind == "alert":
                 (alert,) = alerts
-                # Of an event's escalations each is a message of its own.
-                message = replace(self._compose(alert), transition=alert.key)
+                message = self._compose(alert)
                 filename = f"alert-{alert.bucket:%Y%m%d}-{alert.event_id[:16]}.png"
             else:
                 alerts = by_impact(alerts)

@@ -1,6 +1,7 @@
-"""Words and numbers for people: how messages and charts write a name, a number, a distance and a bucket.
+"""Words and numbers for people: how messages and charts write a name, a number and a distance.
 
-Plain text only; what has to be escaped is escaped where it is laid out (see ``message`` and ``chart``).
+Plain text only; what has to be escaped is escaped where it is laid out (see ``message`` and ``chart``). Times and
+buckets are in ``buckets``.
 """
 
 from __future__ import annotations
@@ -8,19 +9,9 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
-if TYPE_CHECKING:
-    from anomstack_provider.alerting.alert import Alert
-
-# Not strftime: its names follow the locale of whatever process sends the message.
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _LARGE = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
-_DIRECTION = {"up": "high", "down": "low"}
-_UNITS = {"d": "day", "w": "week", "mo": "month"}
+_MULTIPLES_FROM = 4  # "6 times" is read faster than "500 % above"
 # From inside a name they could turn the rest of the line around, so a name brings none of its own.
 _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 FIRST_STRONG_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
@@ -95,117 +86,46 @@ def known(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def distance(value: float, expected: float) -> str:
-    """Say how far a value is from the expected one: in percent or multiples, else in its own unit."""
+def amount(value: float, unit: str = "") -> str:
+    """Return a number with its unit: 1,161 EUR."""
+    return _with_unit(number(value), unit)
+
+
+def _with_unit(text: str, unit: str) -> str:
+    return f"{text} {unit}" if unit else text
+
+
+def unit_text(unit: str | None) -> str:
+    """Return a configured unit as it is shown behind a number."""
+    return isolated(elide(one_line(unit or ""), 20))
+
+
+def share(value: float, expected: float) -> str | None:
+    """Say how far a value is from the expected one, ``42 % below`` or ``12 times``; None where neither tells it."""
     difference = value - expected
-    if difference == 0:
-        return "as expected"
-    side = "above" if difference > 0 else "below"
-    if expected != 0 and math.isfinite(difference):
-        ratio, percent = value / expected, abs(difference / expected) * 100
-        if ratio >= 10 and expected > 0:
-            return f"{number(ratio, 2)} times expected"
-        if percent < 1000:
-            return f"{_percent(percent)} {side} expected"
-    return f"{number(abs(difference))} {side} expected {number(expected)}"
+    if expected == 0 or difference == 0 or not math.isfinite(difference):
+        return None
+    if value / expected >= _MULTIPLES_FROM and expected > 0:
+        return f"{number(value / expected, 2)} times"
+    percent = abs(difference / expected) * 100
+    return f"{_percent(percent)} {'above' if difference > 0 else 'below'}" if 0.1 <= percent < 1000 else None
+
+
+def distance(value: float, expected: float, base: str = "expected", unit: str = "") -> str:
+    """Say how far a value is from the expected one: in percent or multiples, else in its own unit."""
+    if value == expected:
+        return "as expected" if base == "expected" else f"at {base}"
+    if said := share(value, expected):
+        return f"{said} {base}"
+    side = "above" if value > expected else "below"
+    return f"{amount(abs(value - expected), unit)} {side} {base} {number(expected)}"
 
 
 def _percent(percent: float) -> str:
-    """Return a positive percentage with two digits; never rounded to a 0 or a 100 that it is not."""
-    if percent < 0.1:
-        return "under 0.1 %"
+    """Return a percentage of at least 0.1 with two digits; never rounded to a 100 that it is not."""
     if 99.5 <= percent < 100:
         return "over 99 %"
     return f"{number(percent, 2)} %"
-
-
-def deviation(alert: Alert) -> str:
-    """Say in which direction and how far the value is from the expected one, for the first line."""
-    unusual = f"unusually {_DIRECTION.get(alert.direction, alert.direction)}"
-    expected = known(alert.expected)
-    if expected is None or math.isnan(alert.value):
-        return f"{unusual}, no value" if math.isnan(alert.value) else f"{unusual} at {number(alert.value)}"
-    away = alert.value - expected
-    if (alert.direction == "up" and away > 0) or (alert.direction == "down" and away < 0):
-        return distance(alert.value, expected)
-    # A smoothed score can cross its threshold one bucket late, when the value itself is back to normal.
-    return f"{unusual} lately, now {distance(alert.value, expected)}"
-
-
-def bucket_short(alert: Alert, timezone: str) -> str:
-    """Return the bucket as one names it: ``Fri 8 Feb``, ``Fri 8 Feb 14:00 EST``, ``week of Mon 4 Feb``."""
-    start = alert.bucket.astimezone(ZoneInfo(timezone))
-    day = _day(start, year=False)
-    unit = _calendar_unit(alert, start)
-    if unit is None:
-        return f"{day} {_clock(start)} {_zone(start)}"
-    count, word = unit
-    if count > 1:
-        return f"{count} {word}s from {day}"
-    return {"day": day, "week": f"week of {day}", "month": f"{_MONTHS[start.month - 1]} {start.year}"}[word]
-
-
-def bucket_long(alert: Alert, timezone: str) -> str:
-    """Return the bucket in full, with its year, both ends and the time zone."""
-    start, end = alert.bucket.astimezone(ZoneInfo(timezone)), bucket_end(alert, timezone)
-    first, zone = _day(start), f" ({timezone})"
-    if end is None:
-        return f"{first}, {_clock(start)} {_zone(start)}" + (zone if timezone != "UTC" else "")
-    unit = _calendar_unit(alert, start)
-    if unit is not None:
-        count, word = unit
-        if word == "day" and count == 1:
-            return f"{first}, the whole day{zone}"
-        if word == "month" and count == 1:
-            return f"{_MONTHS[start.month - 1]} {start.year}, the whole month{zone}"
-        return f"{first} to {_day(end - timedelta(days=1))}{zone}"
-    same_day, same_zone = start.date() == end.date(), _zone(start) == _zone(end)
-    left = f"{first}, {_clock(start)}" + ("" if same_zone else f" {_zone(start)}")
-    right = ("" if same_day else f"{_day(end)}, ") + f"{_clock(end)} {_zone(end)}"
-    return f"{left} to {right}" + (zone if timezone != "UTC" else "")
-
-
-def bucket_end(alert: Alert, timezone: str) -> datetime | None:
-    """Return the end of the bucket in the given zone; None for a reading, which has no length."""
-    import numpy as np
-
-    from anomstack_provider.detection.grain import parse
-
-    grain = parse(alert.grain)
-    if grain.unit == "instant":
-        return None
-    start = np.array([alert.bucket.astimezone(UTC).replace(tzinfo=None)], "datetime64[us]")
-    end: datetime = grain.ends(start, timezone)[0].item()
-    return end.replace(tzinfo=UTC).astimezone(ZoneInfo(timezone))
-
-
-def _calendar_unit(alert: Alert, start: datetime) -> tuple[int, str] | None:
-    """Return count and word of a bucket that follows the calendar; None where it begins within a day."""
-    from anomstack_provider.detection.grain import parse
-
-    grain = parse(alert.grain)
-    if grain.unit not in _UNITS or (start.hour, start.minute, start.second) != (0, 0, 0):
-        return None
-    if grain.unit == "mo" and start.day != 1:
-        return None
-    return grain.count, _UNITS[grain.unit]
-
-
-def _day(moment: datetime, *, year: bool = True) -> str:
-    """Return ``Fri 8 Feb 2013``."""
-    text = f"{_DAYS[moment.weekday()]} {moment.day} {_MONTHS[moment.month - 1]}"
-    return f"{text} {moment.year}" if year else text
-
-
-def _clock(moment: datetime) -> str:
-    """Return ``14:00``, with seconds only where there are any."""
-    return f"{moment:%H:%M:%S}" if moment.second else f"{moment:%H:%M}"
-
-
-def _zone(moment: datetime) -> str:
-    """Return the zone's short name; a zone that has just an offset, such as ``+03``, is told from UTC."""
-    name = moment.tzname() or "UTC"
-    return f"UTC{name}" if name[0] in "+-" else name
 
 
 def tag_text(tags: Sequence[tuple[str, str]], limit: int = 20) -> str:

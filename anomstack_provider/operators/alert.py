@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import AirflowException
 
@@ -47,20 +47,21 @@ class AnomstackAlertOperator(AnomstackOperator):
         from anomstack_provider.alerting.channels import open_channels
         from anomstack_provider.alerting.delivery import deliver
         from anomstack_provider.alerting.holding import HoldingRules
-        from anomstack_provider.alerting.message import compose
         from anomstack_provider.alerting.routing import Routing
-        from anomstack_provider.steps.charts import Charts
+        from anomstack_provider.steps.charts import Briefings
         from anomstack_provider.store.ledger import DeliveryLedger
 
-        spec, links = self.spec, _links(context)
+        spec = self.spec
+        links = _links(context, query=bool(spec.ingest_sql) and not spec.disable_ingest)
         run: Any = context["dag_run"]
         ledger = DeliveryLedger(open_hook(spec), spec.table_key, spec.metric_batch)
+        told = Briefings(spec, open_stores(spec).metrics, links)
         return deliver(
             alerts,
             ledger=ledger,
             channels=open_channels(spec, links=links, context=cast("Mapping[str, Any]", context)),
-            compose=partial(compose, timezone=spec.timezone, links=links),
-            chart=Charts(spec, open_stores(spec).metrics).draw,
+            compose=told.compose,
+            chart=told.draw,
             # A retry of the same task takes up its own claims; another run waits until they are free or old.
             claimant=f"{run.dag_id}/{run.run_id}/{self.task_id}",
             clock=lambda: datetime.now(UTC),
@@ -71,11 +72,17 @@ class AnomstackAlertOperator(AnomstackOperator):
         )
 
 
-def _links(context: Context) -> dict[str, str]:
+def _links(context: Context, *, query: bool) -> dict[str, str]:
+    """
+    Return the pages of this run in Airflow's UI.
+
+    :param query: whether the run has a task that shows the query of the metrics as it ran.
+    """
     from airflow.configuration import conf
 
     base = conf.get("api", "base_url", fallback="").rstrip("/")
     if not base:
         return {}
     run: Any = context["dag_run"]
-    return {"DAG": f"{base}/dags/{run.dag_id}", "Run": f"{base}/dags/{run.dag_id}/runs/{run.run_id}"}
+    page = f"{base}/dags/{quote(run.dag_id, safe='')}/runs/{quote(run.run_id, safe='')}"
+    return {"Run": page} | ({"Query": f"{page}/tasks/ingest/rendered_templates"} if query else {})

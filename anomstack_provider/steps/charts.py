@@ -1,68 +1,245 @@
-"""The chart of an alert, drawn from the stored series."""
+"""What a person is told of an alert: its message and its chart, from the stored series around it, read once."""
 
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anomstack_provider.alerting import rules
+from anomstack_provider.alerting.about import About, Surroundings
 from anomstack_provider.alerting.alert import Alert
-from anomstack_provider.alerting.chart import ChartData, draw
+from anomstack_provider.alerting.buckets import first_bucket, last_bucket
+from anomstack_provider.alerting.chart import draw
+from anomstack_provider.alerting.chart_data import ChartData
+from anomstack_provider.alerting.message import Message, compose
 from anomstack_provider.config.spec import BatchSpec
-from anomstack_provider.detection.series import split_columns
+from anomstack_provider.detection.calendar import Calendar
+from anomstack_provider.detection.grain import parse
+from anomstack_provider.detection.series import Floats, Times, split_columns
 from anomstack_provider.steps.ports import MetricRows
+from anomstack_provider.steps.seasons import Season, of_grain
+from anomstack_provider.steps.training import own_scores, stamp
 
-# Buckets before the alerted one: enough to see two weeks of hours or three months of days at the width of a message.
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+# Buckets before the alerted one: enough to see four days of hours or three months of days at the width of a message.
 _POINTS = 100
+_ALERT_TYPES = ("alert", "tholdalert", "change")
+_TICK = timedelta(microseconds=1)
+_NO_TIMES, _NO_VALUES = np.empty(0, "datetime64[us]"), np.empty(0)
 
 
-class Charts:
+def _untold(_: str) -> About:
+    return About()
+
+
+@dataclass
+class Briefings:
     """
-    Charts of alerts of one batch, the series up to the alerted bucket.
+    Messages and charts of the alerts of one batch; the series around an alert is read once for both.
 
-    :param store: read once per alert.
+    :param links: URL per name, shown in every message.
+    :param about: what the config tells of a metric, by its name.
+    :param upstream: what Airflow says of where the batch's data come from.
+    :param actions: URL per answer to an alert; without any the command that answers is shown.
     """
 
-    def __init__(self, spec: BatchSpec, store: MetricRows) -> None:
-        self._spec = spec
-        self._store = store
+    spec: BatchSpec
+    store: MetricRows
+    links: Mapping[str, str] = field(default_factory=dict)
+    about: Callable[[str], About] = _untold
+    upstream: str | None = None
+    actions: Callable[[Alert], Mapping[str, str]] | None = None
+    _last: tuple[Alert, tuple[ChartData, Surroundings]] | None = None
+
+    def compose(self, alert: Alert) -> Message:
+        """Return the message; without what surrounds the alert where that cannot be read: it has to go out."""
+        try:
+            _, around = self._read(alert)
+        except Exception:
+            log.exception("event %s: what surrounds it cannot be read", alert.event_id)
+            around = Surroundings(upstream=self.upstream)
+        return compose(
+            alert,
+            timezone=self.spec.timezone,
+            links=self.links,
+            about=self.about(alert.metric_name),
+            around=around,
+            actions=self.actions(alert) if self.actions else None,
+        )
 
     def draw(self, alert: Alert) -> bytes:
-        """Return a PNG; raises whatever reading or drawing raises."""
-        return draw(alert, self._data(alert), timezone=self._spec.timezone)
+        """Return the chart as a PNG; raises whatever reading or drawing raises."""
+        data, _ = self._read(alert)
+        return draw(alert, data, timezone=self.spec.timezone, about=self.about(alert.metric_name))
 
-    def _data(self, alert: Alert) -> ChartData:
-        spec = self._spec
-        frame = self._store.read(
-            ["metric", "score"],
-            since=alert.bucket - timedelta(days=spec.alert_metric_timestamp_max_days_ago),
-            until=alert.bucket + timedelta(microseconds=1),
-            newest=min(_POINTS, spec.alert_max_n),
-            metrics=[alert.metric_name],
-        )
-        is_score = frame["metric_type"] == "score"
-        empty = (np.empty(0, "datetime64[us]"), np.empty(0), np.empty(0, object))
+    def _read(self, alert: Alert) -> tuple[ChartData, Surroundings]:
+        if self._last is None or self._last[0] != alert:
+            self._last = (alert, _surround(self.spec, self.store, alert, self.upstream))
+        return self._last[1]
+
+
+def _surround(spec: BatchSpec, store: MetricRows, alert: Alert, upstream: str | None) -> tuple[ChartData, Surroundings]:
+    metric = alert.metrics[0] if alert.metrics else alert.metric_name
+    frame = store.read(
+        ["metric", "score", *_ALERT_TYPES],
+        since=alert.bucket - timedelta(days=spec.alert_metric_timestamp_max_days_ago),
+        until=alert.bucket + _TICK,
+        newest=_newest(spec, alert),
+        metrics=sorted({metric, alert.metric_name}),
+    )
+    mine = frame[frame["metric_name"] == metric]
+    shown = _Shown.of(spec, mine)
+    season = of_grain(parse(alert.grain))
+    before = _NO_TIMES, _NO_VALUES
+    if season is not None:
+        before = _season_before(spec, store, alert, metric, season, shown.times)
+    data = ChartData(
+        times=shown.times,
+        values=shown.values,
+        fired=_fired(spec, alert, shown),
+        **shown.band,
+        season_times=before[0],
+        season=before[1],
+        season_name=season.name if season else "",
+        days=_days(spec, alert, metric, shown.times),
+        training_start=shown.training_start,
+        name=metric if alert.metrics else "",
+    )
+    then = before[1][before[0] == stamp(alert.bucket)]
+    around = Surroundings(
+        season_bucket=_earlier(alert, season, spec.timezone) if season and len(then) else None,
+        season_value=float(then[0]) if len(then) else None,
+        last_alert=_last_alert(alert, frame[frame["metric_name"] == alert.metric_name]),
+        upstream=upstream,
+    )
+    return data, around
+
+
+def _newest(spec: BatchSpec, alert: Alert) -> int:
+    """Return how many points to show: the usual number, and of a longer event all with a third before it."""
+    nominal = parse(alert.grain).nominal.astype("timedelta64[us]").item()
+    buckets = (alert.bucket - first_bucket(alert)) // nominal if nominal else alert.fired
+    return min(max(_POINTS, int(buckets * 4 / 3)), spec.alert_max_n)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """One metric as read: its values, and of its scored buckets the score and the band, all at ``times``."""
+
+    times: Times
+    values: Floats
+    score_times: Times
+    scores: Floats
+    band: dict[str, Floats]
+    training_start: np.datetime64 | None
+
+    @classmethod
+    def of(cls, spec: BatchSpec, frame: pd.DataFrame) -> _Shown:
+        """Take apart the rows of one metric."""
+        empty: tuple[Any, ...] = (_NO_TIMES, _NO_VALUES, np.empty(0, object))
         columns = ("metric_value", "metadata")
-        score_times, scores, metadata = split_columns(frame[is_score], *columns).get(alert.metric_name, empty)
+        scored, measured = frame[own_scores(frame)], frame[frame["metric_type"] == "metric"]
+        score_times, scores, metadata = next(iter(split_columns(scored, *columns).values()), empty)
         facts = [json.loads(text) for text in metadata]
         if spec.preprocess_params.freq is None:
-            times, values, _ = split_columns(frame[~is_score], *columns).get(alert.metric_name, empty)
+            times, values, _ = next(iter(split_columns(measured, *columns).values()), empty)
         else:
-            times, values = score_times, np.array([f["value"] for f in facts])
-        aligned = {key: np.full(len(times), np.nan) for key in ("expected", "lower", "upper")}
+            times, values = score_times, np.array([fact["value"] for fact in facts])
+        band = {key: np.full(len(times), np.nan) for key in ("expected", "lower", "upper")}
         positions = np.searchsorted(times, score_times)
         for position, fact, time in zip(positions, facts, score_times, strict=True):
             if position < len(times) and times[position] == time:
-                for key, array in aligned.items():
+                for key, array in band.items():
                     array[position] = np.nan if fact[key] is None else fact[key]
-        fired = rules.fires(rules.smooth(scores.astype(np.float64), spec.alert_smooth_n), rules.threshold(spec))
-        return ChartData(
-            times=times,
-            values=values.astype(np.float64),
-            score_times=score_times,
-            scores=scores.astype(np.float64),
-            fired=score_times[fired],
-            **aligned,
-        )
+        starts = None
+        if facts:
+            tick = datetime.fromisoformat(facts[-1]["model"])
+            starts = stamp(tick - timedelta(days=spec.train_metric_timestamp_max_days_ago))
+        return cls(times, values.astype(np.float64), score_times, scores.astype(np.float64), band, starts)
+
+
+def _fired(spec: BatchSpec, alert: Alert, shown: _Shown) -> Times:
+    """Return the buckets to mark: those at which the alert's own rule fired."""
+    if alert.kind == "late":
+        return _NO_TIMES
+    if alert.kind == "anomaly":
+        smoothed = rules.smooth(shown.scores, spec.alert_smooth_n)
+        return shown.score_times[rules.fires(smoothed, rules.threshold(spec))]
+    inside = (shown.times >= stamp(first_bucket(alert))) & (shown.times <= stamp(last_bucket(alert)))
+    if alert.kind == "threshold":
+        over = np.zeros(len(shown.times), bool)
+        if alert.lower is not None:
+            over |= shown.values < alert.lower
+        if alert.upper is not None:
+            over |= shown.values > alert.upper
+        inside &= over | (shown.times == stamp(last_bucket(alert)))
+    return shown.times[inside]
+
+
+def _season_before(
+    spec: BatchSpec, store: MetricRows, alert: Alert, metric: str, season: Season, times: Times
+) -> tuple[Times, Floats]:
+    """Return the values of the season before, each at the time that it is held against: the newest season at most."""
+    bucket = np.array([stamp(alert.bucket)])
+    first = season.shift(bucket, -1, spec.timezone)
+    if len(times):
+        first = np.maximum(first, times[:1])
+    first, last = (season.shift(ends, -1, spec.timezone)[0].item() for ends in (first, bucket))
+    limits: dict[str, Any] = {"since": first.replace(tzinfo=UTC), "until": last.replace(tzinfo=UTC) + _TICK}
+    frame = store.read(["score" if spec.preprocess_params.freq else "metric"], metrics=[metric], **limits)
+    if spec.preprocess_params.freq:
+        frame = frame[own_scores(frame)]
+        frame = frame.assign(metric_value=[json.loads(text)["value"] for text in frame["metadata"]])
+    found = split_columns(frame, "metric_value").get(metric)
+    if found is None:
+        return _NO_TIMES, _NO_VALUES
+    return season.shift(found[0], 1, spec.timezone), found[1].astype(np.float64)
+
+
+def _earlier(alert: Alert, season: Season, timezone: str) -> datetime:
+    earlier: datetime = season.shift(np.array([stamp(alert.bucket)]), -1, timezone)[0].item()
+    return earlier.replace(tzinfo=UTC)
+
+
+def _days(
+    spec: BatchSpec, alert: Alert, metric: str, times: Times
+) -> tuple[tuple[np.datetime64, np.datetime64, str], ...]:
+    """Return what the calendar names, from the first bucket of a name to the end of its last."""
+    calendar = Calendar.for_metric(spec, metric)
+    if calendar.is_empty or not len(times):
+        return ()
+    notes = calendar.marks(times, spec.timezone).notes
+    ends = parse(alert.grain).ends(times, spec.timezone)
+    edges = np.flatnonzero(np.append(True, notes[1:] != notes[:-1]))
+    stops = np.append(edges[1:], len(notes))
+    return tuple((times[a], ends[b - 1], notes[a]) for a, b in zip(edges, stops, strict=True) if notes[a])
+
+
+def _last_alert(alert: Alert, frame: pd.DataFrame) -> datetime | None:
+    """Return when the event before this one opened, from the stored alerts, those of another tool included."""
+    rows = frame[frame["metric_type"].isin(_ALERT_TYPES) & (frame["metric_value"] > 0)]
+    times = rows["metric_timestamp"].to_numpy().astype("datetime64[us]")
+    opened = np.array([_is_opening(text, alert.event_id) for text in rows["metadata"]], bool)
+    earlier = times[opened & (times < stamp(first_bucket(alert)))]
+    return earlier.max().item().replace(tzinfo=UTC) if len(earlier) else None
+
+
+def _is_opening(metadata: object, event_id: str) -> bool:
+    """Whether a stored alert opened another event; one that says nothing of transitions stands for itself."""
+    try:
+        stored = json.loads(metadata) if isinstance(metadata, str) else None
+    except ValueError:
+        return True
+    if not isinstance(stored, dict):
+        return True
+    return stored.get("transition", "opened") == "opened" and stored.get("event_id") != event_id

@@ -199,13 +199,25 @@ def test_a_channel_that_fails_makes_the_task_fail_and_the_retry_sends(
 
 
 @pytest.mark.usefixtures("scored")
-def test_links_lead_to_the_dag_and_the_run(
+def test_links_lead_to_the_run_and_to_its_query(
     operator, task, mails: list[EmailMessage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/")
     task(operator(AnomstackAlertOperator, config=KEYS), NOT_DUE).run()
     (plain,) = (part for part in mails[0].walk() if part.get_content_type() == "text/plain")
-    assert "https://airflow.example.com/dags/d/runs/" in plain.get_content()
+    links = dict(line.split() for line in plain.get_content().splitlines() if "https://" in line)
+    assert links["Run"].startswith("https://airflow.example.com/dags/d/runs/")
+    assert links["Query"] == f"{links['Run']}/tasks/ingest/rendered_templates"
+
+
+@pytest.mark.usefixtures("scored")
+def test_a_batch_that_does_not_ingest_has_no_query_to_show(
+    operator, task, mails: list[EmailMessage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example.com/")
+    task(operator(AnomstackAlertOperator, config={**KEYS, "disable_ingest": True}), NOT_DUE).run()
+    (plain,) = (part for part in mails[0].walk() if part.get_content_type() == "text/plain")
+    assert "rendered_templates" not in plain.get_content()
 
 
 # --- watch -----------------------------------------------------------------------------------------------------------
