@@ -263,7 +263,7 @@ def _deliveries(arguments: argparse.Namespace) -> int:
         metric = one_line(str(json.loads(delivery.payload).get("metric_name")))
         recorded = f"{delivery.recorded_at:%Y-%m-%d %H:%M}" if delivery.recorded_at else ""
         line = f"{delivery.status:9}  {recorded}  {delivery.channel}  {metric}: {delivery.transition}"
-        print(f"{line}, event {delivery.event_id}, {delivery.attempts} tries{_because(delivery.error)}")
+        print(f"{line}, event {delivery.event_id}, tried {delivery.attempts} times{_because(delivery.error)}")
     counts = Counter(delivery.status for delivery in found)
     print(f"{spec.metric_batch}: " + (", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing is owed"))
     return 1 if counts["failed"] or counts["abandoned"] else 0

@@ -343,7 +343,8 @@ class _Dispatch:
             self._ledger.settle(kept, status, problem)
             self._tell(kept, problem)
         if spent:
-            reason = f"abandoned after {self._rules.attempts} tries: {problem}"
+            tries = self._rules.attempts
+            reason = f"abandoned after {tries} {'try' if tries == 1 else 'tries'}: {problem}"
             self._ledger.settle(spent, "abandoned", reason)
             self._report.abandoned += len(spent)
             self._tell(spent, reason)
