@@ -17,6 +17,7 @@ from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.buckets import first_bucket, last_bucket
 from anomstack_provider.alerting.chart import draw
 from anomstack_provider.alerting.chart_data import ChartData
+from anomstack_provider.alerting.headline import headline
 from anomstack_provider.alerting.message import Message, compose
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.calendar import Calendar
@@ -60,6 +61,10 @@ class Briefings:
     upstream: str | None = None
     actions: Callable[[Alert], Mapping[str, str]] | None = None
     _last: tuple[Alert, tuple[ChartData, Surroundings]] | None = None
+
+    def first_line(self, alert: Alert) -> str:
+        """Return the message's first line; reads nothing."""
+        return headline(alert, self.spec.timezone, self.about(alert.metric_name)).line
 
     def compose(self, alert: Alert) -> Message:
         """Return the message; without what surrounds the alert where that cannot be read: it has to go out."""

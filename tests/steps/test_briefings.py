@@ -97,6 +97,13 @@ def test_message_and_chart_read_once(rows: Rows) -> None:
     assert rows.reads == 4
 
 
+def test_the_first_line_alone_reads_nothing(rows: Rows) -> None:
+    told = Briefings(spec(), rows, about={"orders": About("Orders", "EUR")}.__getitem__)
+    line = told.first_line(ALERT)
+    assert rows.reads == 0
+    assert line == told.compose(ALERT).first_line
+
+
 def test_the_message_goes_out_though_nothing_can_be_read(rows: Rows) -> None:
     rows.broken = True
     told = Briefings(spec(), rows, upstream="asset orders: none since 09:00")
