@@ -1,5 +1,5 @@
 """
-The command line: ``anomstack preview``, ``validate`` and ``schema``.
+The command line: ``anomstack preview``, ``validate``, ``deliveries`` and ``schema``.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 fine, 1 the answer is bad news (a broken
 folder), 2 the call or the config is wrong.
@@ -11,6 +11,7 @@ import argparse
 import json
 import logging
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from anomstack_provider.config.errors import ConfigError, TemplateError
 from anomstack_provider.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from anomstack_provider.config.loaded import LoadedFolder
     from anomstack_provider.config.spec import BatchSpec
     from anomstack_provider.steps.ports import MetricRows
     from anomstack_provider.steps.preview import Preview
@@ -79,7 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     validate = commands.add_parser(
         "validate", parents=[common], help="check a metrics folder; exit code 1 if it is broken"
     )
+    validate.add_argument(
+        "--connections",
+        action="store_true",
+        help="also look up the Airflow connections and import the notifiers that the batches name",
+    )
     validate.set_defaults(run=_validate)
+    deliveries = commands.add_parser(
+        "deliveries",
+        parents=[common],
+        help="list what a batch has not delivered; exit code 1 if anything failed or was abandoned",
+    )
+    deliveries.add_argument("batch", metavar="BATCH")
+    deliveries.add_argument("--retry", action="store_true", help="let the next run try what was abandoned again")
+    deliveries.set_defaults(run=_deliveries)
     schema = commands.add_parser("schema", help="print the JSON Schema of a batch file, for editors")
     schema.set_defaults(run=_schema)
     return parser
@@ -222,7 +237,40 @@ def _validate(arguments: argparse.Namespace) -> int:
             print(f"warning {name}: {warning}")
     for error in folder.errors:
         print(f"error   {error}")
-    return 1 if folder.errors else 0
+    missing = _missing(folder) if arguments.connections else []
+    for problem in missing:
+        print(f"error   {problem}")
+    return 1 if folder.errors or missing else 0
+
+
+def _missing(folder: LoadedFolder) -> list[str]:
+    from anomstack_provider.wiring.connections import missing_connections
+
+    return missing_connections(folder)
+
+
+def _deliveries(arguments: argparse.Namespace) -> int:
+    from anomstack_provider.alerting.wording import one_line
+    from anomstack_provider.store.ledger import DeliveryLedger
+    from anomstack_provider.wiring.batches import load_spec, open_hook
+
+    spec = load_spec(arguments.batch, arguments.metrics_dir)
+    ledger = DeliveryLedger(open_hook(spec), spec.table_key, spec.metric_batch)
+    if arguments.retry:
+        print(f"{ledger.retry_abandoned()} abandoned deliveries are pending again")
+    found = ledger.unsent()
+    for delivery in found:
+        metric = one_line(str(json.loads(delivery.payload).get("metric_name")))
+        recorded = f"{delivery.recorded_at:%Y-%m-%d %H:%M}" if delivery.recorded_at else ""
+        line = f"{delivery.status:9}  {recorded}  {delivery.channel}  {metric}: {delivery.transition}"
+        print(f"{line}, event {delivery.event_id}, tried {delivery.attempts} times{_because(delivery.error)}")
+    counts = Counter(delivery.status for delivery in found)
+    print(f"{spec.metric_batch}: " + (", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing is owed"))
+    return 1 if counts["failed"] or counts["abandoned"] else 0
+
+
+def _because(error: str | None) -> str:
+    return f": {error}" if error else ""
 
 
 def _schema(arguments: argparse.Namespace) -> int:

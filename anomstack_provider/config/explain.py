@@ -102,7 +102,7 @@ def _keys_at(model: type[BaseModel], path: Path) -> Iterable[str]:
     for part in path:
         if isinstance(part, str) and part in current.model_fields:
             current = _model_within(current.model_fields[part].annotation) or current
-    return list(current.model_fields)
+    return [info.alias or key for key, info in current.model_fields.items()]
 
 
 def _model_within(annotation: Any) -> type[BaseModel] | None:

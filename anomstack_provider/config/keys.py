@@ -16,6 +16,8 @@ from anomstack_provider.config.gates import Freshness, Gates, OptionalGates, Set
 from anomstack_provider.config.values import (
     AddressList,
     AtLeastOne,
+    ChannelName,
+    ClassPath,
     Count,
     Cron,
     Decimals,
@@ -29,14 +31,17 @@ from anomstack_provider.config.values import (
     OptionalFreq,
     OptionalGrain,
     OptionalMoment,
+    OptionalQuietHours,
     OptionalShare,
     OptionalText,
     Parameters,
     Positive,
     Status,
+    TagMap,
     TextList,
     Timezone,
     nothing_is_empty,
+    split_list,
 )
 
 _STATUS = "RUNNING or STOPPED: whether a new DAG starts unpaused; unset leaves it to Airflow's own setting."
@@ -343,6 +348,49 @@ class Alerts(Section):
     alert_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to judge instead.")
 
 
+# The channels that are there without a notifier; alerting/channels has a file for each.
+CHANNELS = ("email", "slack", "slack_webhook")
+
+
+class NotifierConfig(BaseModel):
+    """A channel made of any notifier class of Airflow or of one's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ChannelName = Field(description="What alert_methods and routes call it: small letters, digits, _ and -.")
+    dotted_path: ClassPath = Field(alias="class", description="Dotted path of a subclass of Airflow's BaseNotifier.")
+    args: Parameters = Field(
+        default_factory=dict,
+        description="Arguments of the class; every text in them is a Jinja template over event, text and links.",
+    )
+    group: bool = Field(
+        default=True,
+        description="Ten transitions or more at once are one message; false for a pager that resolves each event.",
+    )
+
+
+class Route(BaseModel):
+    """Which alerts go to which channels; what is left out fits every alert."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batches: MetricList = Field(default=(), description="Names or patterns of batches, for routes in defaults.yaml.")
+    metrics: MetricList = Field(default=(), description="Names or patterns of metrics.")
+    tags: TagMap = Field(default_factory=dict, description="Tags in metric_tags that a metric must all have.")
+    owner: OptionalText = Field(default=None, description="Owner of the metric, or of the batch.")
+    severity: Literal["low", "medium", "high"] | None = Field(default=None, description="The least severity.")
+    kinds: Annotated[
+        tuple[Literal["anomaly", "threshold", "change", "late"], ...],
+        BeforeValidator(split_list, json_schema_input_type=str | list[str] | None),
+    ] = Field(default=(), description="Kinds of alerts.")
+    channels: MethodList | None = Field(
+        default=None, description="Channels to tell; empty tells nobody, unset is alert_methods."
+    )
+    email_to: AddressList = Field(default=(), description="Addresses instead of the batch's.")
+    slack_channel: OptionalText = Field(default=None, description="Slack channel instead of the batch's.")
+    slack_webhook_conn_id: OptionalText = Field(default=None, description="Webhook instead of the batch's.")
+
+
 class Delivery(Section):
     """Delivery"""
 
@@ -350,6 +398,33 @@ class Delivery(Section):
     smtp_conn_id: Name = Field(default="smtp_default", description="Airflow connection that email is sent with.")
     slack_conn_id: Name = Field(default="slack_api_default", description="Airflow connection of Slack's API.")
     slack_channel: OptionalText = Field(default=None, description="Slack channel that alerts go to.")
+    slack_webhook_conn_id: OptionalText = Field(
+        default=None, description="Airflow connection of the incoming webhook that method slack_webhook posts to."
+    )
+    notifiers: tuple[NotifierConfig, ...] = Field(
+        default=(),
+        description="Further channels, each any notifier class of Airflow: [{name, class, args, group}].",
+    )
+    routes: tuple[Route, ...] = Field(
+        default=(),
+        description="Who is told of what, the first that fits: [{batches, metrics, tags, owner, severity, kinds, "
+        "channels, email_to, slack_channel, slack_webhook_conn_id}]; an alert that none fits goes to alert_methods.",
+    )
+    budget_per_week: Annotated[dict[str, Count], BeforeValidator(nothing_is_empty)] = Field(
+        default_factory=dict,
+        description="Messages per ISO week and channel, {channel: n}; what is beyond goes out in one digest.",
+    )
+    digest_cron_schedule: Cron = Field(
+        default="0 9 * * *", description="When the digest of what was beyond the budget is sent."
+    )
+    quiet_hours: OptionalQuietHours = Field(
+        default=None,
+        description="Time of day in the batch's timezone, such as 22:00-07:00, in which alerts below high wait.",
+    )
+    delivery_attempts: AtLeastOne = Field(
+        default=20,
+        description="Tries after which a delivery is abandoned, about three days after it was first refused.",
+    )
     notify_on_backfill: bool = Field(default=False, description="Send the alerts of backfilled intervals too.")
 
 
@@ -378,9 +453,12 @@ class ThresholdAlerts(Section):
     )
     tholdalert_thresholds: Annotated[dict[str, Threshold], BeforeValidator(nothing_is_empty)] = Field(
         default_factory=dict,
-        description="Bounds of single metrics: {metric: {upper, lower}}; a stored value at a bound is within.",
+        description="Bounds of single metrics, compared with stored values: {metric: {upper, lower}}; a value at a "
+        "bound is within.",
     )
-    tholdalert_methods: MethodList = Field(default=("email", "slack"), description="Channels threshold alerts go to.")
+    tholdalert_methods: MethodList = Field(
+        default=("email", "slack"), description="Channels threshold alerts go to; alert_methods unless it is given."
+    )
     tholdalert_recent_n: AtLeastOne = Field(default=1, description="Newest buckets that are compared.")
     tholdalert_snooze_n: Count = Field(
         default=3, description="Buckets within the thresholds after which the next one outside is another event."
@@ -521,5 +599,5 @@ SECTIONS: tuple[type[Section], ...] = (
 NOT_YET = frozenset(key for section in (LanguageModelAlerts, Reports, Cleanup) for key in section.model_fields) | {
     *("preprocess_fn", "train_sql", "score_sql", "alert_sql", "alert_always"),
     *("train_default_schedule_status", "score_default_schedule_status", "alert_default_schedule_status"),
-    *("tholdalert_methods", "change_sql", "change_default_schedule_status"),
+    *("change_sql", "change_default_schedule_status"),
 }

@@ -18,6 +18,7 @@ _KINDS = {
     "anomstack-freshness": "`auto`, `off` or duration",
     "anomstack-grain": "bucket length",
     "anomstack-moment": "date or date and time",
+    "anomstack-quiet-hours": "time of day, from-to",
     "anomstack-timezone": "time zone",
 }
 _JSON_KINDS = {

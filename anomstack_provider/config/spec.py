@@ -15,7 +15,7 @@ from pydantic import ConfigDict, ValidationError, ValidationInfo, field_validato
 from anomstack_provider.alerting.about import About
 from anomstack_provider.config import keys
 from anomstack_provider.config.crons import cron_expression, step_warning
-from anomstack_provider.config.explain import CrossCheckError, Path, Problem, dotted, explain
+from anomstack_provider.config.explain import CrossCheckError, Path, Problem, dotted, explain, nearest
 from anomstack_provider.config.gates import Gates, named
 from anomstack_provider.config.keys import ModelConfig, PreprocessParams, Threshold
 from anomstack_provider.config.values import as_utc
@@ -174,6 +174,7 @@ class BatchSpec(
         for position, event in enumerate(self.events):
             for key, message in event.conflicts(self.timezone):
                 yield Problem(("events", position, key), message)
+        yield from self._channel_conflicts()
         for path, gates in self._all_gates():
             for at, message in gates.conflicts(self.timezone):
                 yield Problem((*path, *at), message)
@@ -182,6 +183,25 @@ class BatchSpec(
                 yield Problem((key,), f"expected more than 0, such as {example}")
         if self.catchup and not self.start_date:
             yield Problem(("catchup",), "needs a start_date to catch up from")
+
+    def _channel_conflicts(self) -> Iterator[Problem]:
+        """Yield what names a channel that is neither built in nor among ``notifiers``."""
+        known = list(keys.CHANNELS)
+        for position, notifier in enumerate(self.notifiers):
+            if notifier.name in known:
+                message = f"'{notifier.name}' is the name of another channel; give this one its own"
+                yield Problem(("notifiers", position, "name"), message)
+            known.append(notifier.name)
+        named: list[tuple[tuple[str | int, ...], tuple[str, ...]]] = [
+            (("alert_methods",), self.alert_methods),
+            (("tholdalert_methods",), self.tholdalert_methods),
+            *((("routes", i, "channels"), route.channels or ()) for i, route in enumerate(self.routes)),
+            *((("budget_per_week", name), (name,)) for name in self.budget_per_week),
+        ]
+        for path, names in named:
+            for name in names:
+                if name not in known:
+                    yield Problem(path, f"there is no channel '{name}', only {', '.join(known)}{nearest(name, known)}")
 
     def _spelling_conflicts(self) -> Iterator[Problem]:
         for other, key in SPELLINGS.items():

@@ -28,6 +28,7 @@ _ISO = re.compile(
     re.IGNORECASE,
 )
 _GRAIN = re.compile(r"[1-9]\d*(?:min|h|d|w|mo)")
+_CLOCK = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d")
 _FREQ = re.compile(r"\d*[A-Za-z]+(?:-[A-Za-z]+)?")
 _COMMA_OUTSIDE_QUOTES = re.compile(r""",(?=(?:[^'"]|'[^']*'|"[^"]*")*\Z)""")
 
@@ -124,6 +125,29 @@ def check_freq(text: str) -> str:
     raise ValueError(f"expected a frequency such as 10min, 1h or 1D, got {shown(text)}")
 
 
+def check_quiet_hours(text: str) -> str:
+    """Return ``text`` if it is a time of day, such as ``22:00-07:00``; it may pass midnight."""
+    times = [part.strip() for part in text.split("-")]
+    if len(times) == 2 and all(_CLOCK.fullmatch(part) for part in times) and times[0] != times[1]:
+        return "-".join(times)
+    raise ValueError(f"expected a time of day such as 22:00-07:00, got {shown(text)}")
+
+
+def check_channel_name(name: str) -> str:
+    """Return ``name`` if it can stand among ``alert_methods``."""
+    if re.fullmatch(r"[a-z][a-z0-9_-]{0,49}", name):
+        return name
+    raise ValueError(f"expected up to 50 small letters, digits, _ and -, such as pagerduty, got {shown(name)}")
+
+
+def check_class_path(path: str) -> str:
+    """Return ``path`` if it has the form of a module and a class in it."""
+    parts = path.split(".")
+    if len(parts) > 1 and all(part.isidentifier() for part in parts):
+        return path
+    raise ValueError(f"expected the dotted path of a class, such as package.module.Class, got {shown(path)}")
+
+
 def split_list(value: object) -> object:
     """Make a list of comma text; numbers in a list become text; None is the empty list."""
     if value is None:
@@ -209,6 +233,8 @@ _OPTIONAL = BeforeValidator(_nothing_is_none)
 
 OptionalText = Annotated[str | None, _OPTIONAL]
 Name = Annotated[str, Field(min_length=1)]
+ChannelName = Annotated[str, AfterValidator(check_channel_name)]
+ClassPath = Annotated[str, AfterValidator(check_class_path)]
 Count = Annotated[int, Field(ge=0), _NUMBER_ONLY]
 AtLeastOne = Annotated[int, Field(ge=1), _NUMBER_ONLY]
 Decimals = Annotated[int, Field(ge=-1, le=15), _NUMBER_ONLY]
@@ -265,6 +291,22 @@ Grain = Annotated[
     ),
 ]
 OptionalGrain = Annotated[Grain | None, _OPTIONAL]
+OptionalQuietHours = Annotated[
+    Annotated[
+        str,
+        AfterValidator(check_quiet_hours),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "format": "anomstack-quiet-hours",
+                "pattern": rf"^\s*{_CLOCK.pattern}\s*-\s*{_CLOCK.pattern}\s*$",
+                "examples": ["22:00-07:00"],
+            }
+        ),
+    ]
+    | None,
+    _OPTIONAL,
+]
 OptionalFreq = Annotated[Annotated[str, AfterValidator(check_freq)] | None, _OPTIONAL]
 Status = Annotated[
     Literal["STOPPED", "RUNNING"] | None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import AirflowException
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from anomstack_provider.alerting.delivery import DeliveryReport
+    from anomstack_provider.runtime.window import RunWindow
 
 
 class AnomstackAlertOperator(AnomstackOperator):
@@ -30,8 +32,10 @@ class AnomstackAlertOperator(AnomstackOperator):
         from anomstack_provider.steps.alert import alert, is_told
 
         spec, stores = self.spec, open_stores(self.spec)
-        found = alert(spec, self.window(context), stores.metrics, stores.models)
-        report = self._deliver([told for told in found.alerts if is_told(spec, told)], context)
+        window = self.window(context)
+        found = alert(spec, window, stores.metrics, stores.models)
+        told = [transition for transition in found.alerts if is_told(spec, transition)]
+        report = self._deliver(told, context, window)
         summary = self.finish(context, found.result)
         summary.update(report.summary())  # type: ignore[typeddict-item]
         if report.failed:
@@ -39,28 +43,32 @@ class AnomstackAlertOperator(AnomstackOperator):
             raise AirflowException(report.describe_failures())
         return summary
 
-    def _deliver(self, alerts: Any, context: Context) -> DeliveryReport:
+    def _deliver(self, alerts: Any, context: Context, window: RunWindow) -> DeliveryReport:
         from anomstack_provider.alerting.channels import open_channels
         from anomstack_provider.alerting.delivery import deliver
+        from anomstack_provider.alerting.holding import HoldingRules
+        from anomstack_provider.alerting.routing import Routing
         from anomstack_provider.steps.charts import Briefings
         from anomstack_provider.store.ledger import DeliveryLedger
 
         spec = self.spec
+        links = _links(context, query=bool(spec.ingest_sql) and not spec.disable_ingest)
         run: Any = context["dag_run"]
         ledger = DeliveryLedger(open_hook(spec), spec.table_key, spec.metric_batch)
-        told = Briefings(
-            spec, open_stores(spec).metrics, _links(context, query=bool(spec.ingest_sql) and not spec.disable_ingest)
-        )
+        told = Briefings(spec, open_stores(spec).metrics, links)
         return deliver(
             alerts,
             ledger=ledger,
-            channels=open_channels(spec),
+            channels=open_channels(spec, links=links, context=cast("Mapping[str, Any]", context)),
             compose=told.compose,
             chart=told.draw,
             # A retry of the same task takes up its own claims; another run waits until they are free or old.
             claimant=f"{run.dag_id}/{run.run_id}/{self.task_id}",
             clock=lambda: datetime.now(UTC),
             notify=spec.notify_on_backfill or run.run_type != "backfill",
+            route=Routing(spec).channels,
+            rules=HoldingRules.of(spec, window.as_of),
+            links=links,
         )
 
 

@@ -1,4 +1,4 @@
-"""The task that fails while any file of the metrics folder is broken."""
+"""The task that fails while any file of the metrics folder is broken, or names a connection that is not there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from anomstack_provider.runtime.airflow_compat import AirflowFailException
 from anomstack_provider.wiring.batches import load_folder
+from anomstack_provider.wiring.connections import missing_connections
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 class AnomstackHealthOperator(BaseOperator):
     """
-    Read the metrics folder once more and fail if anything in it is broken.
+    Read the metrics folder once more and fail if anything in it is broken or a connection that it names is missing.
 
     :param metrics_dir: the folder.
     :param refused: what building the DAGs has shown to be wrong, which reading the folder does not.
@@ -33,6 +34,7 @@ class AnomstackHealthOperator(BaseOperator):
         for name, batch in folder.batches.items():
             for warning in batch.warnings:
                 self.log.warning("%s: %s", name, warning)
-        if problems := [*(str(error) for error in folder.errors), *self.refused]:
+        missing = missing_connections(folder)
+        if problems := [*(str(error) for error in folder.errors), *self.refused, *missing]:
             raise AirflowFailException("\n".join(problems))
         return {"batches": len(folder.batches)}

@@ -7,10 +7,10 @@ it sends nothing itself and reads no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pandas as pd
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 T = TypeVar("T")
-Status = Literal["pending", "sent", "failed", "suppressed"]
+Status = Literal["pending", "failed", "held", "sent", "suppressed", "abandoned"]
 
 _ERROR_LENGTH = 2000
+_STAGED = "anomstack_staged"
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,14 @@ class Delivery:
     One transition of one event to one channel.
 
     :param payload: the alert as JSON.
-    :param status: ``suppressed`` is recorded and never sent; ``failed`` is claimed and tried again.
-    :param attempts: how often it was claimed.
+    :param status: ``pending``, ``failed`` and ``held`` (for a digest) are claimed and tried; ``sent``, ``suppressed``
+        and ``abandoned`` never again.
+    :param attempts: how often sending it was tried.
+    :param recorded_at: when it was written down, aware.
+    :param tried_at: when sending it was last tried, aware.
+    :param error: why it did not go out.
+    :param seq: its place in the ledger.
+    :param claims: how often it was claimed; tells our claim from another's.
     """
 
     event_id: str
@@ -45,6 +52,11 @@ class Delivery:
     payload: str
     status: Status = "pending"
     attempts: int = 0
+    recorded_at: datetime | None = None
+    tried_at: datetime | None = None
+    error: str | None = None
+    seq: int = 0
+    claims: int = 0
 
 
 class DeliveryLedger:
@@ -61,7 +73,7 @@ class DeliveryLedger:
         self._dialect = store_dialect(hook)
         self._wait = lock_wait
 
-    def record(self, deliveries: Sequence[Delivery]) -> int:
+    def record(self, deliveries: Sequence[Delivery], now: datetime) -> int:
         """Add the deliveries whose key is not there yet, and return how many; what is there is never changed."""
         known: dict[tuple[str, str, str], Delivery] = {}
         for delivery in deliveries:
@@ -83,8 +95,8 @@ class DeliveryLedger:
 
         def insert(session: Session) -> int:
             session.lock()
-            session.stage("anomstack_staged", staged)
-            return session.execute(template("record_deliveries"))
+            session.stage(_STAGED, staged)
+            return session.execute(template("record_deliveries"), now=now)
 
         return self._run(insert)
 
@@ -92,8 +104,8 @@ class DeliveryLedger:
         """
         Take every delivery of the batch that is due, and return them in the order they were recorded.
 
-        Due is what is pending or failed and not claimed, claimed by ``claimant`` itself (a task that was killed and
-        tried again), or claimed longer than ``lease`` before ``now``. No two claimants get the same one.
+        Due is what is pending, failed or held and not claimed, claimed by ``claimant`` itself (a task that was killed
+        and tried again), or claimed longer than ``lease`` before ``now``. No two claimants get the same one.
         """
 
         def update(session: Session) -> list[Delivery]:
@@ -105,30 +117,86 @@ class DeliveryLedger:
                 stale=now - lease,
                 metric_batch=self.metric_batch,
             )
-            return [Delivery(*row[1:]) for row in sorted(rows)]
+            return _deliveries(rows)
 
         return self._run(update)
 
-    def sent(self, delivery: Delivery, now: datetime) -> None:
-        """Mark a delivery as acknowledged by its provider at ``now``; it is never claimed again."""
+    def begin(self, deliveries: Sequence[Delivery], now: datetime) -> list[Delivery]:
+        """
+        Count a try to send these, and return those that may be sent: all that are still ours.
+
+        Their lease begins anew. What another run took over meanwhile, or has sent, is left out.
+        """
+
+        def update(session: Session) -> list[Delivery]:
+            session.lock()
+            _stage_claims(session, deliveries)
+            return _deliveries(session.rows(template("begin_deliveries"), now=now))
+
+        return self._run(update)
+
+    def sent(self, deliveries: Sequence[Delivery], now: datetime) -> None:
+        """Mark what one message told as acknowledged by its provider at ``now``; it is never claimed again."""
 
         def update(session: Session) -> int:
-            return session.execute(template("delivery_sent"), now=now, **_key(delivery))
+            session.lock()
+            _stage_claims(session, deliveries)
+            return session.execute(template("deliveries_sent"), now=now)
 
         self._run(update)
 
-    def failed(self, delivery: Delivery, error: str) -> None:
-        """Give a claimed delivery back, to be tried again; nothing happens if someone else has it by now."""
+    def settle(self, deliveries: Sequence[Delivery], status: Status, error: str | None) -> None:
+        """Give claimed deliveries back as ``status``; nothing happens to those that someone else has by now."""
 
         def update(session: Session) -> int:
-            return session.execute(
-                template("delivery_failed"),
-                error=error[:_ERROR_LENGTH],
-                attempts=delivery.attempts,
-                **_key(delivery),
-            )
+            session.lock()
+            _stage_claims(session, deliveries)
+            text = error and error[:_ERROR_LENGTH]
+            return session.execute(template("give_back_deliveries", "outcome"), status=status, error=text)
 
         self._run(update)
+
+    def release(self, deliveries: Sequence[Delivery]) -> None:
+        """Give claimed deliveries back as they were."""
+
+        def update(session: Session) -> int:
+            session.lock()
+            _stage_claims(session, deliveries)
+            return session.execute(template("give_back_deliveries"))
+
+        self._run(update)
+
+    def of_events(self, event_ids: Iterable[str]) -> list[Delivery]:
+        """Return all deliveries of these events, whatever became of them."""
+        staged = pd.DataFrame({"event_id": sorted(set(event_ids))}, dtype=object)
+
+        def read(session: Session) -> list[Delivery]:
+            session.stage(_STAGED, staged)
+            return _deliveries(session.rows(template("deliveries_of_events"), metric_batch=self.metric_batch))
+
+        return self._run(read)
+
+    def unsent(self) -> list[Delivery]:
+        """Return what is pending, failed, held or abandoned."""
+        return self._run(
+            lambda session: _deliveries(session.rows(template("unsent_deliveries"), metric_batch=self.metric_batch))
+        )
+
+    def messages_since(self, since: datetime) -> dict[str, int]:
+        """Return how many messages each channel acknowledged at or after ``since``; of none, there is no entry."""
+        rows = self._run(
+            lambda session: session.rows(template("messages_since"), metric_batch=self.metric_batch, since=since)
+        )
+        return {str(channel): int(messages) for channel, messages in rows}
+
+    def retry_abandoned(self) -> int:
+        """Make what was abandoned pending again, its tries forgotten; returns how many."""
+
+        def update(session: Session) -> int:
+            session.lock()
+            return session.execute(template("retry_abandoned"), metric_batch=self.metric_batch)
+
+        return self._run(update)
 
     def _run(self, work: Callable[[Session], T]) -> T:
         try:
@@ -143,9 +211,36 @@ class DeliveryLedger:
         session.execute(template("create_deliveries", *(["unique"] if self._dialect.key_is_unique else [])))
 
 
-def _key(delivery: Delivery) -> dict[str, str]:
-    return {
-        "event_id": delivery.event_id,
-        "transition": delivery.transition,
-        "channel": delivery.channel,
-    }
+def _stage_claims(session: Session, deliveries: Sequence[Delivery]) -> None:
+    columns = {key: [getattr(delivery, key) for delivery in deliveries] for key in ("seq", "claims")}
+    session.stage(_STAGED, pd.DataFrame(columns, dtype="int64"))
+
+
+def _deliveries(rows: Sequence[tuple[Any, ...]]) -> list[Delivery]:
+    """Return the rows of a ledger's query in the order of recording."""
+    return [_delivery(row) for row in sorted(rows, key=lambda row: row[0])]
+
+
+def _delivery(row: tuple[Any, ...]) -> Delivery:
+    seq, event_id, transition, channel, batch, payload, status, attempts, recorded_at, tried_at, error, claims = row
+    return Delivery(
+        event_id=event_id,
+        transition=transition,
+        channel=channel,
+        metric_batch=batch,
+        payload=payload,
+        status=status,
+        attempts=attempts,
+        recorded_at=_moment(recorded_at),
+        tried_at=_moment(tried_at),
+        error=error,
+        seq=seq,
+        claims=claims,
+    )
+
+
+def _moment(value: datetime | str | None) -> datetime | None:
+    """Return a time of the ledger as aware UTC; SQLite has it as text."""
+    if value is None:
+        return None
+    return (datetime.fromisoformat(value) if isinstance(value, str) else value).replace(tzinfo=UTC)

@@ -129,12 +129,17 @@ def connect_smtp(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer after ``seconds``; the server hangs up instead where ``status`` is 0."""
+    """
+    One HTTP answer after ``seconds``; the server hangs up instead where ``status`` is 0.
+
+    :param drip: seconds between two bytes of the body.
+    """
 
     body: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    drip: float = 0.0
 
 
 class SlackServer(ThreadingHTTPServer):
@@ -150,6 +155,7 @@ class SlackServer(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}/"
         self.stopping = threading.Event()
         self.connect: Callable[..., None]
+        self.connect_webhook: Callable[..., None]
 
     def methods(self) -> list[str]:
         """Return the names of the methods called, in order."""
@@ -166,6 +172,8 @@ class SlackServer(ThreadingHTTPServer):
             "files.getUploadURLExternal": {"ok": True, "upload_url": f"{self.url}upload", "file_id": "F1"},
             "files.completeUploadExternal": {"ok": True, "files": [{"id": "F1"}]},
         }
+        if method == "webhook":
+            return Answer(b"ok", headers={"Content-Type": "text/html"})
         return Answer(json.dumps(answers[method]).encode() if method in answers else b"OK")
 
 
@@ -173,7 +181,7 @@ class _SlackHandler(BaseHTTPRequestHandler):
     server: SlackServer
 
     def do_POST(self) -> None:
-        method = self.path.strip("/").split("/")[-1]
+        method = "webhook" if self.path.startswith("/services/") else self.path.strip("/").split("/")[-1]
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         kind = self.headers.get_content_type()
         if kind == "application/json":
@@ -196,7 +204,12 @@ class _SlackHandler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        self.wfile.write(answer.body)
+        if not answer.drip:
+            self.wfile.write(answer.body)
+        for byte in answer.body if answer.drip else b"":
+            self.server.stopping.wait(answer.drip)
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the tests' output clean."""
@@ -209,12 +222,20 @@ def connect_slack(monkeypatch: pytest.MonkeyPatch, url: str, timeout: int = 30) 
     monkeypatch.setenv("AIRFLOW_CONN_SLACK_API_DEFAULT", json.dumps(connection))
 
 
+def connect_webhook(monkeypatch: pytest.MonkeyPatch, url: str, timeout: int = 30) -> None:
+    """Define the Airflow connection ``hook``, whose path is a secret."""
+    connection = {"conn_type": "slackwebhook", "host": f"{url}services", "password": "T00000000/B00000000/very-secret"}
+    monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps({**connection, "extra": {"timeout": timeout}}))
+
+
 @pytest.fixture
 def slack_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlackServer]:
     """A running stand-in for Slack, known to Airflow as the connection ``slack_api_default``."""
     server = SlackServer()
     server.connect = partial(connect_slack, monkeypatch, server.url)
     server.connect()
+    server.connect_webhook = partial(connect_webhook, monkeypatch, server.url)
+    server.connect_webhook()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield server

@@ -47,7 +47,7 @@ def test_only_what_is_named() -> None:
 
 
 def test_an_unknown_method_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no channel 'emial', only email, slack; did you mean 'email'"):
+    with pytest.raises(ValueError, match="no channel 'emial', only email, slack, slack_webhook; did you mean 'email'"):
         open_channels(spec().model_copy(update={"alert_methods": ("emial",)}))
 
 

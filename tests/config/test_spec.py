@@ -113,6 +113,13 @@ OUR_DEFAULTS: dict[str, Any] = {
     "smtp_conn_id": "smtp_default",
     "slack_conn_id": "slack_api_default",
     "slack_channel": None,
+    "slack_webhook_conn_id": None,
+    "notifiers": (),
+    "routes": (),
+    "budget_per_week": {},
+    "digest_cron_schedule": "0 9 * * *",
+    "quiet_hours": None,
+    "delivery_attempts": 20,
     "notify_on_backfill": False,
     "retries": 1,
     "max_active_runs": 4,
@@ -152,6 +159,59 @@ def test_the_seasonal_recipe_has_defaults_of_its_own():
         "alert_smooth_n": 0,
         "merge_max_gap": timedelta(days=1),
     }
+
+
+def test_channels_that_are_not_there_are_named_wherever_they_are_mentioned():
+    _, problems = check(
+        {
+            "metric_batch": "b",
+            "ingest_sql": "select 1",
+            "alert_methods": "email, pager",
+            "tholdalert_methods": "slak",
+            "routes": [{"channels": "pagers"}],
+            "budget_per_week": {"sms": 3},
+            "notifiers": [
+                {"name": "pager", "class": "a.b.C"},
+                {"name": "pager", "class": "a.b.C"},
+                {"name": "slack", "class": "a.b.C"},
+            ],
+        }
+    )
+    assert [(problem.key, problem.message.partition(",")[0]) for problem in problems] == [
+        ("notifiers[1].name", "'pager' is the name of another channel; give this one its own"),
+        ("notifiers[2].name", "'slack' is the name of another channel; give this one its own"),
+        ("tholdalert_methods", "there is no channel 'slak'"),
+        ("routes[0].channels", "there is no channel 'pagers'"),
+        ("budget_per_week.sms", "there is no channel 'sms'"),
+    ]
+    assert problems[2].message.endswith("did you mean 'slack'?")
+
+
+@pytest.mark.parametrize(
+    ("keys", "place", "message"),
+    [
+        ({"notifiers": [{"name": "P D", "class": "a.b"}]}, "notifiers[0].name", "small letters, digits"),
+        ({"notifiers": [{"name": "pd", "class": "Notifier"}]}, "notifiers[0].class", "the dotted path of a class"),
+        ({"notifiers": [{"name": "pd", "clas": "a.b", "class": "a.b"}]}, "notifiers[0].clas", "did you mean 'class'"),
+        ({"quiet_hours": "22-7"}, "quiet_hours", "expected a time of day such as 22:00-07:00, got '22-7'"),
+        ({"quiet_hours": "07:00-07:00"}, "quiet_hours", "expected a time of day"),
+        ({"quiet_hours": "24:00-07:00"}, "quiet_hours", "expected a time of day"),
+        ({"routes": [{"severity": "urgent"}]}, "routes[0].severity", "expected one of low, medium or high"),
+        ({"routes": [{"kinds": "late, odd"}]}, "routes[0].kinds[1]", "expected one of anomaly, threshold"),
+        ({"budget_per_week": {"email": -1}}, "budget_per_week.email", "expected 0 or more"),
+        ({"delivery_attempts": 0}, "delivery_attempts", "expected 1 or more"),
+    ],
+)
+def test_how_alerts_are_delivered_is_checked(keys, place, message):
+    _, (problem,) = check({"metric_batch": "b", "ingest_sql": "select 1", **keys})
+    assert problem.key == place
+    assert message in problem.message
+
+
+def test_a_route_tells_nobody_only_if_it_says_so():
+    routes = spec(routes=[{"metrics": "a*, b", "kinds": "late"}, {"channels": None}, {"channels": []}]).routes
+    assert [route.channels for route in routes] == [None, None, ()]
+    assert (routes[0].metrics, routes[0].kinds) == (("a*", "b"), ("late",))
 
 
 def test_a_budget_that_decides_nothing_is_said_to():

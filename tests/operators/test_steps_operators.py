@@ -182,6 +182,53 @@ def test_alerts_of_a_backfill_are_sent_only_if_the_batch_says_so(
 
 
 @pytest.mark.usefixtures("scored")
+def test_a_route_sends_to_its_own_destination_and_to_a_notifier(
+    operator, task, query: Query, mails: list[EmailMessage]
+) -> None:
+    notifier = {
+        "name": "pager",
+        "class": "airflow.providers.smtp.notifications.smtp.SmtpNotifier",
+        "args": {
+            "to": "pager@example.com",
+            "smtp_conn_id": "smtp_default",
+            "subject": "{{ event.metric_name }} in {{ event.metric_batch }}",
+            "html_content": "{{ text }}",
+        },
+    }
+    routes = [{"metrics": "calls", "channels": "email, pager", "email_to": "calls@example.com"}]
+    keys = {**KEYS, "notifiers": [notifier], "routes": routes}
+    assert task(operator(AnomstackAlertOperator, config=keys), NOT_DUE).run()["sent"] == 2
+    assert [mail["To"] for mail in mails] == ["calls@example.com", "pager@example.com"]
+    assert mails[1]["Subject"] == "calls in b"
+    assert query("SELECT channel, status FROM metrics_deliveries ORDER BY seq") == [
+        ("email:calls@example.com", "sent"),
+        ("pager", "sent"),
+    ]
+
+
+@pytest.mark.usefixtures("scored")
+def test_what_is_beyond_the_budget_is_held_and_the_task_is_green(
+    operator, task, query: Query, mails: list[EmailMessage]
+) -> None:
+    keys = {**KEYS, "budget_per_week": {"email": 0}}
+    summary = task(operator(AnomstackAlertOperator, config=keys), NOT_DUE).run()
+    assert (summary["sent"], summary["held"]) == (0, 1)
+    assert query("SELECT status FROM metrics_deliveries") == [("held",)]
+    assert mails == []
+
+
+@pytest.mark.usefixtures("scored")
+def test_what_is_abandoned_is_counted_and_the_task_red_once(operator, task, query: Query) -> None:
+    keys = {**KEYS, "delivery_attempts": 1, "smtp_conn_id": "nowhere"}
+    run = task(operator(AnomstackAlertOperator, config=keys), NOT_DUE)
+    with pytest.raises(Exception, match="email: abandoned after 1 try: no Airflow connection 'nowhere'"):
+        run.run()
+    assert run.ti.pushed["return_value"]["abandoned"] == 1
+    assert query("SELECT status FROM metrics_deliveries") == [("abandoned",)]
+    assert task(operator(AnomstackAlertOperator, config=keys), NOT_DUE).run()["sent"] == 0
+
+
+@pytest.mark.usefixtures("scored")
 def test_a_channel_that_fails_makes_the_task_fail_and_the_retry_sends(
     operator, task, query: Query, mails: list[EmailMessage], monkeypatch: pytest.MonkeyPatch
 ) -> None:

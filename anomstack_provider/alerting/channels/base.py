@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.message import Message
 from anomstack_provider.alerting.wording import elide, one_line
 
@@ -36,10 +37,15 @@ class Channel(Protocol):
         """What ``alert_methods`` calls it."""
         ...
 
-    def send(self, message: Message, chart: bytes | None, filename: str) -> None:
+    def connections(self) -> dict[str, str]:
+        """Return the Airflow connections that it needs: their ids, by the config key that names them."""
+        ...
+
+    def send(self, message: Message, chart: bytes | None, filename: str, *, alerts: Sequence[Alert] = ()) -> None:
         """
         Send a message with its chart (PNG; None: could not be drawn).
 
+        ``alerts`` are what the message tells of, the worst first, for a channel that words it in a way of its own.
         Returns only when the provider acknowledged the message, else raises :class:`DeliveryError`. A chart
         that alone cannot be delivered is said to be unavailable and is no error.
         """

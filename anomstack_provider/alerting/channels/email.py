@@ -11,6 +11,7 @@ from email.utils import formatdate, parseaddr
 from html import escape
 from typing import TYPE_CHECKING, ClassVar
 
+from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.channels.base import DeliveryError, Unconfigured, plain_reason
 from anomstack_provider.alerting.message import CHART_SLOT, CHART_UNAVAILABLE, Message
 
@@ -37,7 +38,11 @@ class EmailChannel:
         """Return the channel of a batch; unconfigured while ``email_to`` is empty."""
         return cls(tuple(spec.email_to), spec.smtp_conn_id) if spec.email_to else Unconfigured(cls.name, "email_to")
 
-    def send(self, message: Message, chart: bytes | None, filename: str) -> None:
+    def connections(self) -> dict[str, str]:
+        """Return the connection by its key."""
+        return {"smtp_conn_id": self.conn_id}
+
+    def send(self, message: Message, chart: bytes | None, filename: str, *, alerts: Sequence[Alert] = ()) -> None:
         """
         Send the message; see :class:`~anomstack_provider.alerting.channels.base.Channel`.
 

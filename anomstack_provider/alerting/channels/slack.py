@@ -5,10 +5,11 @@ from __future__ import annotations
 import http.client
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.channels.base import DeliveryError, Unconfigured, plain_reason
 from anomstack_provider.alerting.message import CHART_UNAVAILABLE, Message, chart_note, slack_escape
 
@@ -56,7 +57,11 @@ class SlackChannel:
         destination = (spec.slack_channel or "").strip()
         return cls(destination, spec.slack_conn_id) if destination else Unconfigured(cls.name, "slack_channel")
 
-    def send(self, message: Message, chart: bytes | None, filename: str) -> None:
+    def connections(self) -> dict[str, str]:
+        """Return the connection by its key."""
+        return {"slack_conn_id": self.conn_id}
+
+    def send(self, message: Message, chart: bytes | None, filename: str, *, alerts: Sequence[Alert] = ()) -> None:
         """Send the message, then the chart; see :class:`~anomstack_provider.alerting.channels.Channel`."""
         client = self._client()
         blocks = message.blocks if chart else [*message.blocks, chart_note(CHART_UNAVAILABLE)]

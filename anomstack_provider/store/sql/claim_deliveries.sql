@@ -1,7 +1,7 @@
--- Due: never claimed, given back, abandoned (claimed before $stale), or this claimant's own from an earlier try.
+-- Due: never claimed, given back, forsaken (claimed before $stale), or this claimant's own from an earlier try.
 UPDATE {table}
-SET claimed_by = $claimant, claimed_at = $now, attempts = attempts + 1
+SET claimed_by = $claimant, claimed_at = $now, claims = claims + 1
 WHERE metric_batch = $metric_batch
-    AND status IN ('pending', 'failed')
+    AND status IN ('pending', 'failed', 'held')
     AND (claimed_by IS NULL OR claimed_by = $claimant OR claimed_at < $stale)
-RETURNING seq, event_id, transition, channel, metric_batch, payload, status, attempts
+RETURNING seq, event_id, transition, channel, metric_batch, payload, status, attempts, recorded_at, tried_at, error, claims

@@ -1,0 +1,67 @@
+"""Which connections and notifier classes the batches of a folder need and do not have. Never called while parsing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anomstack_provider.config.loaded import LoadedFolder
+    from anomstack_provider.config.spec import BatchSpec
+
+
+def missing_connections(folder: LoadedFolder) -> list[str]:
+    """Return a sentence for every connection that is not defined and every notifier that cannot be imported."""
+    known: dict[str, bool] = {}
+    return [
+        f"{batch.path}: {name}: {problem}"
+        for name, batch in sorted(folder.batches.items())
+        for problem in _problems(batch.spec, known)
+    ]
+
+
+def _problems(spec: BatchSpec, known: dict[str, bool]) -> Iterator[str]:
+    """Yield what is missing for one batch; ``known`` remembers which connections there are."""
+    for conn_id, keys in _wanted(spec).items():
+        if conn_id not in known:
+            known[conn_id] = _is_defined(conn_id)
+        if not known[conn_id]:
+            yield f"no Airflow connection '{conn_id}' ({', '.join(keys)}); create it or name another"
+    yield from _broken_notifiers(spec)
+
+
+def _wanted(spec: BatchSpec) -> dict[str, list[str]]:
+    """Return the ids of the connections that a batch needs, each with the keys that name it."""
+    from anomstack_provider.alerting.channels import Unconfigured, open_channels
+
+    wanted: dict[str, list[str]] = {}
+    if spec.conn_id:
+        wanted[spec.conn_id] = ["conn_id"]
+    if spec.disable_alert:
+        return wanted
+    for channel in open_channels(spec).values():
+        for key, conn_id in {} if isinstance(channel, Unconfigured) else channel.connections().items():
+            keys = wanted.setdefault(conn_id, [])
+            if key not in keys:
+                keys.append(key)
+    return wanted
+
+
+def _is_defined(conn_id: str) -> bool:
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+    try:
+        BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        return False
+    return True
+
+
+def _broken_notifiers(spec: BatchSpec) -> Iterator[str]:
+    from anomstack_provider.alerting.channels.notifier import NotifierChannel
+
+    for notifier in spec.notifiers:
+        try:
+            NotifierChannel.from_config(notifier, {}, {}).load()
+        except Exception as error:  # whatever importing someone's module raises
+            yield f"notifiers: {notifier.name}: {type(error).__name__}: {error}"

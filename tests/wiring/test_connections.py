@@ -1,0 +1,88 @@
+"""What a folder names and Airflow does not have, by the command line, the health task, and the ledger's list."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException
+
+from anomstack_provider.cli import main
+from anomstack_provider.operators.health import AnomstackHealthOperator
+from anomstack_provider.store.hooks import EmbeddedDuckDBHook
+from anomstack_provider.store.ledger import Delivery, DeliveryLedger
+
+NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
+BATCH = """
+metric_batch: sales
+ingest_sql: select 1
+alert_methods: email, slack, slack_webhook, pager
+email_to: ann@example.com
+smtp_conn_id: there
+slack_conn_id: gone
+slack_webhook_conn_id: gone
+notifiers:
+  - name: pager
+    class: no_such_package.Pager
+    args: {pager_conn_id: also_gone, other_conn_id: "{{ event.tags.conn }}"}
+routes:
+  - {severity: high, channels: slack, slack_channel: "#ops"}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    (folder / "sales.yaml").write_text(BATCH)
+    (folder / "quiet.yaml").write_text("metric_batch: quiet\ningest_sql: select 1\n")
+    monkeypatch.setenv("AIRFLOW_CONN_THERE", json.dumps({"conn_type": "smtp"}))
+    return folder
+
+
+def test_missing_connections_are_errors_of_validation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--metrics-dir", str(folder)]) == 0
+    capsys.readouterr()
+    assert main(["validate", "--metrics-dir", str(folder), "--connections"]) == 1
+    errors = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error")]
+    assert errors == [
+        "error   sales.yaml: sales: no Airflow connection 'gone' (slack_webhook_conn_id, slack_conn_id); "
+        "create it or name another",
+        "error   sales.yaml: sales: no Airflow connection 'also_gone' (notifiers: pager: pager_conn_id); "
+        "create it or name another",
+        "error   sales.yaml: sales: notifiers: pager: ModuleNotFoundError: No module named 'no_such_package'",
+    ]
+
+
+def test_the_health_task_names_them_too(folder: Path) -> None:
+    task = AnomstackHealthOperator(task_id="check", metrics_dir=str(folder))
+    with pytest.raises(AirflowException, match="no Airflow connection 'gone'"):
+        task.execute({})
+    (folder / "sales.yaml").unlink()
+    assert task.execute({}) == {"batches": 1}
+
+
+def test_what_is_owed_is_listed_and_put_back(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "anomstack.duckdb"
+    monkeypatch.setenv("AIRFLOW__ANOMSTACK__DUCKDB_PATH", str(path))
+    command = ["deliveries", "sales", "--metrics-dir", str(folder)]
+    assert main(command) == 0
+    assert capsys.readouterr().out == "sales: nothing is owed\n"
+
+    ledger = DeliveryLedger(EmbeddedDuckDBHook(path), "metrics", "sales")
+    payload = json.dumps({"metric_name": "orders\n"})
+    ledger.record([Delivery(event, "opened", "slack", "sales", payload) for event in ("e1", "e2")], NOW)
+    first, _ = ledger.begin(ledger.claim("task", NOW, NOW - NOW), NOW)
+    ledger.settle([first], "abandoned", "abandoned after 20 tries: gone")
+    assert main(command) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "abandoned  2024-03-01 12:00  slack  orders: opened, event e1, tried 1 times: abandoned after 20 tries: gone",
+        "pending    2024-03-01 12:00  slack  orders: opened, event e2, tried 1 times",
+        "sales: 1 abandoned, 1 pending",
+    ]
+    assert main([*command, "--retry"]) == 0
+    assert "1 abandoned deliveries are pending again" in capsys.readouterr().out
