@@ -157,6 +157,9 @@ def test_after_the_newest_bucket_the_nearest_are_the_last(rig: RigOf) -> None:
         say(r, "2024-06-01", "real")
 
 
+HOSTILE = ["'; DROP TABLE metrics; --", "\0", "\ud800", "../..", "%s", "$metric_batch", "🎉" * 500, ""]
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_are_no_metric(rig: RigOf, name: str) -> None:
     r = rig(**PLAIN)
