@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -109,31 +110,18 @@ def _system_user() -> str | None:
 
 
 def _list(spec: BatchSpec, now: datetime, output: str) -> int:
-    from anomstack_provider.steps.feedback import precision, read, standing
+    from anomstack_provider.steps.feedback import precision, read, standing, to_json
     from anomstack_provider.steps.suggest import suggestions
     from anomstack_provider.wiring.batches import open_stores
 
     store = open_stores(spec).metrics
     verdicts = read(store)
-    given, shares = standing(verdicts), precision(verdicts, now)
     found = suggestions(spec, store, verdicts, now)
-    print(_as_json(given, shares, found) if output == "json" else _as_text(spec, given, shares, found))
+    if output == "json":
+        print(json.dumps({**to_json(verdicts, now), "suggestions": [asdict(one) for one in found]}, indent=2))
+    else:
+        print(_as_text(spec, standing(verdicts), precision(verdicts, now), found))
     return 0
-
-
-def _as_json(given: list[tuple[str, Verdict]], shares: dict[str, Precision], suggestions: list[Suggestion]) -> str:
-    from dataclasses import asdict
-
-    found = {
-        "feedback": [
-            {"metric_name": name, "bucket": verdict.bucket.isoformat(), **verdict.to_dict()} for name, verdict in given
-        ],
-        "precision": {
-            name: {"real": p.real, "false_alarms": p.false_alarms, "share": p.share} for name, p in shares.items()
-        },
-        "suggestions": [asdict(suggestion) for suggestion in suggestions],
-    }
-    return json.dumps(found, indent=2)
 
 
 def _as_text(

@@ -181,18 +181,8 @@ def _reason(verdict: Verdict) -> str:
 
 def _verdict(word: str, bucket: datetime, facts: Mapping[str, Any], replaced_at: datetime | None) -> Verdict:
     given_at, until, first_bucket = (_moment(facts.get(key)) for key in _TIMES)
-    by, note, event_id = (facts.get(key) for key in ("by", "note", "event_id"))
-    return Verdict(
-        word,
-        bucket,
-        given_at,
-        until,
-        by if isinstance(by, str) else None,
-        note if isinstance(note, str) else "",
-        event_id if isinstance(event_id, str) else None,
-        first_bucket,
-        replaced_at,
-    )
+    by, note, event_id = (_text(facts.get(key)) for key in ("by", "note", "event_id"))
+    return Verdict(word, bucket, given_at, until, by, note or "", event_id, first_bucket, replaced_at)
 
 
 def _facts(metadata: object) -> dict[str, Any]:
@@ -211,6 +201,11 @@ def _moment(text: object) -> datetime | None:
     except ValueError:
         return None
     return found if found is not None and found.tzinfo is not None else None
+
+
+def _text(value: object) -> str | None:
+    """Return a stored text, with half a surrogate, which JSON may hold and nothing else, replaced."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
 def _stamp(moment: datetime) -> np.datetime64:

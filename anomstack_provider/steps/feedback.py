@@ -29,7 +29,8 @@ PRECISION_DAYS = 90
 _ALERT_TYPES = ("alert", "tholdalert", "change", "llmalert")
 _MOST_NOTE = 2000
 _INSTANT = timedelta(microseconds=1)
-_END = datetime(2262, 1, 1, tzinfo=UTC)  # about where pandas' clocks end
+# Where a bucket may lie: within this, times can be added to and every engine can hold them.
+_BEGIN, _END = datetime(1000, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 
 
 class FeedbackRefused(ValueError):
@@ -64,7 +65,7 @@ def give(
     :raises FeedbackRefused: naming what is wrong; :class:`NothingThere` if there is no such metric, bucket or event.
     """
     _check(word, given_at, note, until)
-    _check_name(metric_name)
+    _check_key(metric_name, bucket)
     first = last = bucket
     if event_id is not None:
         first, last = _event_span(store, metric_name, bucket, event_id)
@@ -119,6 +120,20 @@ def precision(verdicts: Mapping[str, Verdicts], now: datetime, days: float = PRE
     return {name: Precision(mine["real"], mine["false_alarm"]) for name, mine in sorted(counts.items())}
 
 
+def to_json(verdicts: Mapping[str, Verdicts], now: datetime) -> dict[str, Any]:
+    """Return JSON values: what holds now, and the precision of each metric."""
+    return {
+        "feedback": [
+            {"metric_name": name, "bucket": verdict.bucket.isoformat(), **verdict.to_dict()}
+            for name, verdict in standing(verdicts)
+        ],
+        "precision": {
+            name: {"real": found.real, "false_alarms": found.false_alarms, "share": found.share}
+            for name, found in precision(verdicts, now).items()
+        },
+    }
+
+
 # --- one verdict -----------------------------------------------------------------------------------------------------
 
 
@@ -135,10 +150,12 @@ def _check(word: str, given_at: datetime, note: str, until: datetime | None) -> 
         raise FeedbackRefused(f"the snooze would end at {until.isoformat()}, which is over")
 
 
-def _check_name(name: str) -> None:
+def _check_key(name: str, bucket: datetime) -> None:
     """Refuse what no database can hold before one is asked for it."""
     if "\0" in name or any(0xD800 <= ord(letter) < 0xE000 for letter in name):
         raise NothingThere(f"there is no metric {name!r}")
+    if not _BEGIN <= bucket < _END:
+        raise NothingThere(f"metric {name!r} has no bucket {bucket.isoformat()}")
 
 
 def _read(
