@@ -160,6 +160,34 @@ def stopped(
     return mask, reasons
 
 
+def chains(positions: NDArray[np.intp], over: NDArray[np.intp]) -> NDArray[np.intp]:
+    """
+    Return to which event each finding of one direction belongs, numbered from 0, shape (k,).
+
+    :param positions: of the findings among the buckets, oldest first, shape (k,).
+    :param over: for each bucket the position at which an event is over whose newest finding is there, shape (n,).
+    """
+    begins = positions[1:] >= over[positions[:-1]]
+    return np.concatenate([np.zeros(min(len(positions), 1), np.intp), np.cumsum(begins, dtype=np.intp)])
+
+
+def silenced(verdicts: Verdicts, first: datetime, last: datetime, as_of: datetime) -> str:
+    """
+    Return why an event has nothing more to tell at a moment, "" if it has: for its end, which is no finding.
+
+    :param first: start of its first bucket, aware as the others.
+    :param last: start of its newest bucket.
+    :param as_of: the moment at which its end is decided.
+    """
+    for verdict in reversed(verdicts):
+        if not verdict.counts(as_of):
+            continue
+        snoozed = verdict.word == "snooze" and verdict.until is not None and as_of < verdict.until
+        if snoozed or (verdict.word in _STOPS_EVENT and first <= verdict.bucket <= last):
+            return _reason(verdict)
+    return ""
+
+
 def _after(verdict: Verdict, times: Times, events: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Return which findings are the verdict's bucket or come after it in the same event."""
     bucket = _stamp(verdict.bucket)

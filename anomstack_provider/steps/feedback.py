@@ -21,6 +21,7 @@ from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import feedback
 from anomstack_provider.detection.feedback import ROW_TYPES, WORD_OF, Verdict, Verdicts
 from anomstack_provider.detection.series import Times, split
+from anomstack_provider.runtime.ticks import tick_at_or_after
 from anomstack_provider.steps.ports import COLUMNS, MetricRows
 from anomstack_provider.steps.training import freq_lengths, prepare, split_verdicts, stamp
 
@@ -84,6 +85,19 @@ def give(
 def read(store: MetricRows, until: datetime = _END) -> dict[str, Verdicts]:
     """Return every verdict on buckets before ``until`` by metric, those that were replaced too. One query."""
     return split_verdicts(store.read(list(WORD_OF), since=None, until=until))
+
+
+def decided_at(spec: BatchSpec, ends: Times) -> Times:
+    """
+    Return when each bucket is decided: the end of the scheduled run in whose window it closes.
+
+    By the schedule alone, so that whichever run looks at the bucket takes the same verdicts into account.
+
+    :param ends: first moments after the buckets, ``datetime64[us]`` in UTC, shape (n,).
+    """
+    closed, back = np.unique(ends, return_inverse=True)
+    ticks = [stamp(tick_at_or_after(spec.cron, spec.timezone, _aware(end) + spec.completeness_delay)) for end in closed]
+    return np.array(ticks, "datetime64[us]")[back]
 
 
 def standing(verdicts: Mapping[str, Verdicts]) -> list[tuple[str, Verdict]]:

@@ -213,6 +213,24 @@ def test_the_reason_says_who_and_when() -> None:
     assert reasons[0] == "feedback of 2024-01-01 00:00 UTC: snooze until 2024-01-30 00:00 UTC"
 
 
+def test_findings_that_follow_closely_are_one_event() -> None:
+    over = np.arange(10) + 3  # two quiet buckets end an event
+    assert feedback.chains(np.array([0, 1, 1, 3, 6, 9]), over).tolist() == [0, 0, 0, 0, 1, 2]
+    assert feedback.chains(np.array([4]), over).tolist() == [0]
+    assert feedback.chains(np.array([], np.intp), over).tolist() == []
+
+
+def test_the_end_of_an_event_that_was_stopped_is_not_told() -> None:
+    verdicts = (said("real", 5, "2024-01-05"), said("false_alarm", 6, "2024-01-08T12:00"))
+    event = (day(5), day(7))
+    assert feedback.silenced(verdicts, *event, at("2024-01-08T11:00")) == ""
+    assert feedback.silenced(verdicts, *event, at("2024-01-09")) == "feedback of 2024-01-08 12:00 UTC: false alarm"
+    assert feedback.silenced(verdicts, day(1), day(5), at("2024-01-09")) == ""
+    snoozed = (said("snooze", 1, "2024-01-03", until=at("2024-01-07")),)
+    moments = ("2024-01-02", "2024-01-06", "2024-01-07")
+    assert [bool(feedback.silenced(snoozed, *event, at(m))) for m in moments] == [False, True, False]
+
+
 def test_nothing_in_nothing_out() -> None:
     none = DAYS[:0]
     mask, reasons = feedback.stopped((said("false_alarm", 5), said("snooze", 3)), none, none, np.zeros(0, int))

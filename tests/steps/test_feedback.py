@@ -300,6 +300,18 @@ def test_feedback_costs_a_step_no_query(rig: RigOf) -> None:
     assert counts[0] == counts[1]
 
 
+# --- when a bucket is decided ----------------------------------------------------------------------------------------
+
+
+def test_a_bucket_is_decided_by_the_run_in_whose_window_it_closes(rig: RigOf) -> None:
+    r = rig(**PLAIN, schedule="0 6 * * *", completeness_delay="2h", timezone="Europe/Berlin")
+    ends = np.array(["2024-03-30T00:00", "2024-03-30T03:00", "2024-03-30T03:01", "2024-03-31T04:00"], "datetime64[us]")
+    found = feedback.decided_at(r.spec, ends).astype("datetime64[m]").astype(str).tolist()
+    # 06:00 of Berlin is 05:00 of UTC, and 04:00 from 31 March on.
+    assert found == ["2024-03-30T05:00", "2024-03-30T05:00", "2024-03-31T04:00", "2024-04-01T04:00"]
+    assert len(feedback.decided_at(r.spec, ends[:0])) == 0
+
+
 # --- what it says of the alerts --------------------------------------------------------------------------------------
 
 
