@@ -214,18 +214,26 @@ def test_models_know_what_was_said_by_their_tick(rig: RigOf) -> None:
     assert "2024-02-20" not in training_days(r, "2024-02-23")
 
 
-def test_after_a_new_normal_a_metric_learns_again(rig: RigOf) -> None:
-    r = rig(**PLAIN)
-    r.put("m", noise(60))
+@pytest.mark.parametrize("recipe", [PLAIN, {}], ids=["anomstack", "seasonal"])
+def test_after_a_new_normal_a_metric_learns_again(rig: RigOf, recipe: dict[str, Any]) -> None:
+    r = rig(**recipe)
+    r.put("m", np.r_[noise(50), 3 * noise(30)])  # three times as much from 20 February on
     say(r, "2024-02-20", "new_normal", "2024-02-25T12:00")
     outcomes = [
         train(r.spec, r.window(f"2024-02-{day}", f"2024-02-{day + 1}"), r.store, r.models).outcomes["m"]
         for day in (24, 25, 26)
     ]
-    assert outcomes == ["trained", "trained", "learning 6/14 since new normal"]
+    assert [outcome.split(" (")[0] for outcome in outcomes] == ["trained", "trained", "learning 6/14 since new normal"]
     scored = score(r.spec, r.window("2024-02-27", "2024-02-28"), r.store, r.models)
     assert scored.outcomes["m"] == "learning 7/14 since new normal"
     assert scored.counts() == {"learning": 1}
+    # From 14 days of the new normal on it is what is expected, and the old one is an anomaly.
+    r.put("m", noise(2), start="2024-03-19")
+    scored = score(r.spec, r.window("2024-03-18", "2024-03-20"), r.store, r.models)
+    assert scored.outcomes["m"].startswith("scored")
+    found = r.rows("score").set_index("metric_timestamp")
+    usual, odd = (found["metric_value"][f"2024-03-{day}"] for day in (18, 19))
+    assert usual < 0.9 < odd
 
 
 def kept_scores(r: Rig, end: str) -> dict[str, float]:
