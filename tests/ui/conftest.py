@@ -42,6 +42,12 @@ LOST = """
     conn_id: nowhere
     ingest_sql: SELECT 1
 """
+KEPT = """
+    metric_batch: kept
+    schedule: "@daily"
+    conn_id: warehouse
+    ingest_sql: SELECT 1
+"""
 HAND = """
     from airflow.sdk import DAG
     from anomstack_provider import AnomstackAlertOperator
@@ -116,7 +122,7 @@ def _environment(home: Path, port: int) -> dict[str, str]:
 
 
 def _write_folder(home: Path) -> None:
-    for name, text in {"shop.yaml": SHOP, "lost.yaml": LOST}.items():
+    for name, text in {"shop.yaml": SHOP, "lost.yaml": LOST, "kept.yaml": KEPT}.items():
         path = home / "dags" / "metrics" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text), "utf-8")
@@ -125,8 +131,8 @@ def _write_folder(home: Path) -> None:
     (home / "passwords.json").write_text(json.dumps({name: f"pw-{name}" for name in USERS}), "utf-8")
 
 
-def _put_rows(home: Path) -> MetricStore:
-    store = MetricStore(EmbeddedDuckDBHook(home / "metrics.duckdb"), "metrics", "shop")
+def _put_rows(database: Path, batch: str) -> MetricStore:
+    store = MetricStore(EmbeddedDuckDBHook(database), "metrics", batch)
     times = pd.date_range("2024-01-01", periods=60, freq="1D", tz="Europe/Berlin")
     for name in ("orders", ODD_NAME):
         values = np.random.default_rng(3).normal(100, 5, len(times))
@@ -163,12 +169,16 @@ def _tokens(url: str, server: subprocess.Popen[bytes], log: Path) -> dict[str, s
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home = tmp_path_factory.mktemp("api")
     _write_folder(home)
-    store = _put_rows(home)
+    store = _put_rows(home / "metrics.duckdb", "shop")
+    _put_rows(home / "warehouse.duckdb", "kept")
     with socket.create_server(("127.0.0.1", 0)) as opened:
         port = opened.getsockname()[1]
     variables = _environment(home, port)
     _airflow(variables, home, "db", "migrate")
     _airflow(variables, home, "dags", "reserialize")
+    # Kept in Airflow's database, where the server has to look it up.
+    place = str(home / "warehouse.duckdb")
+    _airflow(variables, home, "connections", "add", "warehouse", "--conn-type", "duckdb", "--conn-host", place)
     log = home / "api.log"
     with log.open("wb") as out:
         process = subprocess.Popen(

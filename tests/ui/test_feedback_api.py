@@ -151,6 +151,13 @@ def test_a_hand_written_dag_names_its_batch_in_its_default_args(shop: Server) ->
     assert [v["verdict"] for v in shop.listed().body["feedback"]] == ["real"]
 
 
+def test_a_connection_of_airflows_database_is_found(shop: Server) -> None:
+    answer = shop.judge(dag_id="anomstack_kept", bucket="2024-02-19T23:00")
+    assert answer.status == 201, answer
+    assert len(shop.listed(dag_id="anomstack_kept").body["feedback"]) == 1
+    assert shop.listed().body["feedback"] == []
+
+
 def test_a_server_without_the_folder_says_so(shop: Server) -> None:
     metrics = shop.home / "dags" / "metrics"
     metrics.rename(metrics.with_name("elsewhere"))
