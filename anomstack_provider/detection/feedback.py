@@ -143,20 +143,24 @@ def stopped(
     :param as_of: for each the moment at which it is decided: the end of the run in whose window its bucket closes.
     :param events: for each the event it belongs to, any number, as if nothing had been stopped.
     """
-    mask = np.zeros(len(times), bool)
-    reasons = np.full(len(times), "", object)
+    mask, reasons = snoozed(verdicts, as_of)
     for verdict in verdicts:
-        known = np.ones(len(times), bool) if verdict.given_at is None else as_of >= _stamp(verdict.given_at)
-        if verdict.replaced_at is not None:
-            known &= as_of < _stamp(verdict.replaced_at)
+        if verdict.word in _STOPS_EVENT:
+            hit = _held(verdict, as_of) & _after(verdict, times, events)
+            mask |= hit
+            reasons[hit] = _reason(verdict)
+    return mask, reasons
+
+
+def snoozed(verdicts: Verdicts, as_of: Times) -> tuple[NDArray[np.bool_], NDArray[np.object_]]:
+    """Return what of a metric is not announced while a snooze lasts, and why, as :func:`stopped` does."""
+    mask = np.zeros(len(as_of), bool)
+    reasons = np.full(len(as_of), "", object)
+    for verdict in verdicts:
         if verdict.word == "snooze" and verdict.until is not None:
-            hit = known & (as_of < _stamp(verdict.until))
-        elif verdict.word in _STOPS_EVENT:
-            hit = known & _after(verdict, times, events)
-        else:
-            continue
-        mask |= hit
-        reasons[hit] = _reason(verdict)
+            hit = _held(verdict, as_of) & (as_of < _stamp(verdict.until))
+            mask |= hit
+            reasons[hit] = _reason(verdict)
     return mask, reasons
 
 
@@ -171,21 +175,29 @@ def chains(positions: NDArray[np.intp], over: NDArray[np.intp]) -> NDArray[np.in
     return np.concatenate([np.zeros(min(len(positions), 1), np.intp), np.cumsum(begins, dtype=np.intp)])
 
 
-def silenced(verdicts: Verdicts, first: datetime, last: datetime, as_of: datetime) -> str:
+def silenced(verdicts: Verdicts, first: datetime, bucket: datetime, as_of: datetime) -> str:
     """
-    Return why an event has nothing more to tell at a moment, "" if it has: for its end, which is no finding.
+    Return why a transition of an event is not announced, "" if it is.
 
-    :param first: start of its first bucket, aware as the others.
-    :param last: start of its newest bucket.
-    :param as_of: the moment at which its end is decided.
+    :param first: start of the event's first bucket, aware as the others.
+    :param bucket: start of the bucket of the transition; of one that closes the event a quiet one.
+    :param as_of: the moment at which it is decided.
     """
     for verdict in reversed(verdicts):
         if not verdict.counts(as_of):
             continue
-        snoozed = verdict.word == "snooze" and verdict.until is not None and as_of < verdict.until
-        if snoozed or (verdict.word in _STOPS_EVENT and first <= verdict.bucket <= last):
+        # Without a time it was given by someone who saw the bucket's alert, which stays.
+        on_event = first <= verdict.bucket <= bucket and (verdict.given_at is not None or verdict.bucket < bucket)
+        is_snoozed = verdict.word == "snooze" and verdict.until is not None and as_of < verdict.until
+        if is_snoozed or (on_event and verdict.word in _STOPS_EVENT):
             return _reason(verdict)
     return ""
+
+
+def _held(verdict: Verdict, as_of: Times) -> NDArray[np.bool_]:
+    """Return at which moments a verdict counts."""
+    held = np.ones(len(as_of), bool) if verdict.given_at is None else as_of >= _stamp(verdict.given_at)
+    return held if verdict.replaced_at is None else held & (as_of < _stamp(verdict.replaced_at))
 
 
 def _after(verdict: Verdict, times: Times, events: NDArray[np.intp]) -> NDArray[np.bool_]:

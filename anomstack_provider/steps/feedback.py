@@ -6,6 +6,7 @@ What follows from a verdict is ``detection.feedback``'s. Nothing here reads the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -190,7 +191,7 @@ def _read(
 def _event_span(store: MetricRows, name: str, bucket: datetime, event_id: str) -> tuple[datetime, datetime]:
     """Return the first and the last bucket of an event that its stored alerts tell of so far."""
     frame = store.read(list(_ALERT_TYPES), since=None, until=_END, metrics=[name])
-    alerts = [alert for text in frame["metadata"] if (alert := _alert(text)) is not None and alert.event_id == event_id]
+    alerts = [alert for text in frame["metadata"] for alert in _alerts(text) if alert.event_id == event_id]
     if not alerts:
         raise NothingThere(f"metric {name!r} has no event {event_id!r}")
     ends = [t for a in alerts for t in (a.first_bucket, a.last_bucket, _fired(a)) if t is not None]
@@ -208,11 +209,14 @@ def _fired(alert: Alert) -> datetime | None:
     return alert.bucket if alert.transition in ("opened", "escalated") else None
 
 
-def _alert(text: object) -> Alert | None:
+def _alerts(text: object) -> list[Alert]:
+    """Return the alerts that a row keeps in its metadata, of several in one bucket the others as ``beside``."""
     try:
-        return Alert.from_json(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
+        facts = json.loads(text) if isinstance(text, str) else None
+        beside = facts.pop("beside", []) if isinstance(facts, dict) else []
+        return [Alert.from_json(json.dumps(one)) for one in (facts, *beside)]
+    except ValueError:  # another tool's row
+        return []
 
 
 def _no_bucket(spec: BatchSpec, store: MetricRows, name: str, bucket: datetime) -> str:

@@ -222,10 +222,14 @@ def test_findings_that_follow_closely_are_one_event() -> None:
 
 def test_the_end_of_an_event_that_was_stopped_is_not_told() -> None:
     verdicts = (said("real", 5, "2024-01-05"), said("false_alarm", 6, "2024-01-08T12:00"))
-    event = (day(5), day(7))
+    event = (day(5), day(8))
     assert feedback.silenced(verdicts, *event, at("2024-01-08T11:00")) == ""
     assert feedback.silenced(verdicts, *event, at("2024-01-09")) == "feedback of 2024-01-08 12:00 UTC: false alarm"
     assert feedback.silenced(verdicts, day(1), day(5), at("2024-01-09")) == ""
+    assert feedback.silenced(verdicts, day(7), day(9), at("2024-01-09")) == ""
+    unknown = (said("false_alarm", 5, None),)
+    assert feedback.silenced(unknown, day(5), day(5), at("2024-01-06")) == ""  # its own alert
+    assert feedback.silenced(unknown, day(5), day(6), at("2024-01-07")) == "feedback: false alarm"
     snoozed = (said("snooze", 1, "2024-01-03", until=at("2024-01-07")),)
     moments = ("2024-01-02", "2024-01-06", "2024-01-07")
     assert [bool(feedback.silenced(snoozed, *event, at(m))) for m in moments] == [False, True, False]
