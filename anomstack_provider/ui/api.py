@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from anomstack_provider.config.spec import BatchSpec
     from anomstack_provider.store.metric_store import MetricStore
 
-app = FastAPI(title="Anomstack", description="Feedback on the anomalies of metric batches", version="1")
+# Without FastAPI's own pages: they load scripts from elsewhere. The schema is at /anomstack/openapi.json.
+app = FastAPI(
+    title="Anomstack",
+    description="Feedback on the anomalies of metric batches",
+    version="1",
+    docs_url=None,
+    redoc_url=None,
+)
 
 
 class Feedback(BaseModel):

@@ -71,6 +71,12 @@ def test_nobody_gets_in_without_a_token(shop: Server) -> None:
     assert shop.listed().body["feedback"] == []
 
 
+def test_only_the_schema_is_public(shop: Server) -> None:
+    answer = shop.call("GET", "/anomstack/openapi.json", user=None)
+    assert list(answer.body["paths"]) == ["/feedback/{dag_id}"]
+    assert {shop.call("GET", f"/anomstack/{page}", user=None).status for page in ("docs", "redoc", "", "x")} == {404}
+
+
 def test_who_may_not_edit_the_dag_may_read_only(shop: Server) -> None:
     assert shop.judge(user="vera").status == 403
     assert shop.listed(user="vera").body["feedback"] == []
