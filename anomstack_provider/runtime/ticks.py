@@ -28,6 +28,18 @@ def tick_at_or_before(cron: str, timezone: str, at: datetime) -> datetime:
     return last_tick(cron, timezone, at + _INSTANT)
 
 
+@lru_cache(maxsize=16_384)
+def tick_at_or_after(cron: str, timezone: str, at: datetime) -> datetime:
+    """Return the oldest tick not before an aware time."""
+    from croniter import croniter
+
+    if tick_at_or_before(cron, timezone, at) == at:
+        return at.astimezone(UTC)
+    start = at.replace(microsecond=0).astimezone(ZoneInfo(timezone))
+    found: datetime = croniter(cron_expression(cron), start).get_next(datetime)
+    return found.astimezone(UTC)
+
+
 def last_interval(cron: str, timezone: str, at: datetime) -> tuple[datetime, datetime]:
     """Return start and end of the newest interval between two ticks that is complete at an aware time."""
     end = tick_at_or_before(cron, timezone, at)

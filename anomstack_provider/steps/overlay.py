@@ -12,11 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from anomstack_provider.artifacts.model_store import Bundle, Manifest, ModelKey
+from anomstack_provider.detection.feedback import WORD_OF
 from anomstack_provider.detection.series import Floats, Times, split_columns
 from anomstack_provider.steps.ports import COLUMNS, MetricRows
 from anomstack_provider.steps.training import stamp
 
 _KEY = ["metric_name", "metric_type", "metric_timestamp"]
+
+# What a preview takes as it is stored: the metrics, and what people said of them.
+_GIVEN = {"metric", *WORD_OF}
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,11 @@ def _frame(found: Sequence[tuple[str, str, _Rows, slice]]) -> pd.DataFrame:
 
 
 class Overlay(MemoryRows):
-    """Metric rows of a real table beside scores and alerts in memory; stored scores and alerts are not looked at."""
+    """
+    Metrics and feedback of a real table beside scores and alerts in memory.
+
+    Stored scores and alerts are not looked at.
+    """
 
     def __init__(self, table: MetricRows) -> None:
         super().__init__()
@@ -150,9 +158,9 @@ class Overlay(MemoryRows):
         """Return rows as :meth:`MetricStore.read` does."""
         limits: dict[str, Any] = {"since": since, "until": until, "newest": newest, "cut": cut, "metrics": metrics}
         parts = []
-        if "metric" in metric_types:
-            parts.append(self.table.read(["metric"], **limits))
-        if own := [t for t in metric_types if t != "metric"]:
+        if given := [t for t in metric_types if t in _GIVEN]:
+            parts.append(self.table.read(given, **limits))
+        if own := [t for t in metric_types if t not in _GIVEN]:
             parts.append(super().read(own, **limits))
         filled = [part for part in parts if len(part)]
         if len(filled) < 2:
@@ -161,7 +169,7 @@ class Overlay(MemoryRows):
 
     def newest_timestamp(self, metric_type: str, before: datetime) -> datetime | None:
         """Return the newest time of that type before an aware time, None if there is none."""
-        if metric_type == "metric":
+        if metric_type in _GIVEN:
             return self.table.newest_timestamp(metric_type, before)
         return super().newest_timestamp(metric_type, before)
 

@@ -24,20 +24,22 @@ from anomstack_provider.detection import grain, pipeline
 from anomstack_provider.detection.calendar import Calendar
 from anomstack_provider.detection.seasonal import batch
 from anomstack_provider.detection.seasonal.model import MOST_COLUMNS
-from anomstack_provider.detection.series import EMPTY, Series, split
+from anomstack_provider.detection.series import Series, split
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import train as train_step
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import MetricRows, Models
 from anomstack_provider.steps.score_rows import ScoreRows
 from anomstack_provider.steps.training import (
+    NO_HISTORY,
+    History,
     Trained,
     freq_lengths,
     metric_grain,
     of_shard,
     own_scores,
     prepare,
-    read_series,
+    read_history,
     stamp,
     train_batch,
     train_metric,
@@ -220,11 +222,11 @@ class _Run:
     first_tick: datetime | None = None
 
     @cached_property
-    def training(self) -> dict[str, Series]:
+    def training(self) -> dict[str, History]:
         """Training points of every moment from the first tick asked for to the end of the window, read once."""
         assert self.first_tick is not None
         limits = training_limits(self.spec, self.first_tick, self.window.end)
-        return read_series(self.spec, self.store, self.shard, self.shards, (), **limits)
+        return read_history(self.spec, self.store, self.shard, self.shards, (), **limits)
 
     def score_tick(self, tick: datetime, series: Mapping[str, Series], wanted: Mapping[str, NDArray[np.intp]]) -> None:
         """Score the buckets whose model is that of ``tick``."""
@@ -274,7 +276,7 @@ class _Run:
         return trained
 
     def _score_learning(
-        self, name: str, points: Series, positions: NDArray[np.intp], history: Series | None, outcome: str
+        self, name: str, points: Series, positions: NDArray[np.intp], history: History | None, outcome: str
     ) -> None:
         """Score each bucket with a model as of its own start, since the tick before it had too few points."""
         if name in self.spec.train_exclude_metrics:
@@ -285,7 +287,7 @@ class _Run:
             return
         for position in positions:
             start = points.times[position].astype("datetime64[us]").item().replace(tzinfo=UTC)
-            fitted = train_metric(self.spec, name, EMPTY if history is None else history, start)
+            fitted = train_metric(self.spec, name, history or NO_HISTORY, start)
             if isinstance(fitted, str):
                 self._say(name, fitted)
             else:

@@ -11,12 +11,11 @@ import numpy as np
 from anomstack_provider.artifacts.model_store import ModelKey, ModelRefused
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.pipeline import RECIPE_VERSION
-from anomstack_provider.detection.series import Series
 from anomstack_provider.runtime.ticks import last_tick, tick_at_or_before
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import MetricRows, Models
-from anomstack_provider.steps.training import Trained, read_series, stamp, train_batch, training_limits
+from anomstack_provider.steps.training import History, Trained, read_history, stamp, train_batch, training_limits
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +53,11 @@ def train(
     if newest < window.start and is_stored(models, model_key(spec, newest, shard, shards)):
         return StepResult("train", facts={"ticks": []})
     limits = training_limits(spec, min(newest, window.start), window.end)
-    series = read_series(spec, store, shard, shards, spec.train_exclude_metrics, **limits)
-    ticks = _asked_for(spec, window, series) or [newest]
+    histories = read_history(spec, store, shard, shards, spec.train_exclude_metrics, **limits)
+    ticks = _asked_for(spec, window, histories) or [newest]
     trained = Trained({}, {})
     for tick in ticks:
-        trained = train_batch(spec, series, tick)
+        trained = train_batch(spec, histories, tick)
         save(models, model_key(spec, tick, shard, shards), trained)
     models.prune(spec.metric_batch, spec.model_keep_versions, spare=ticks)
     for name, outcome in trained.outcomes.items():
@@ -66,11 +65,11 @@ def train(
     return StepResult("train", outcomes=trained.outcomes, facts={"ticks": [tick.isoformat() for tick in ticks]})
 
 
-def _asked_for(spec: BatchSpec, window: RunWindow, series: Mapping[str, Series]) -> list[datetime]:
+def _asked_for(spec: BatchSpec, window: RunWindow, histories: Mapping[str, History]) -> list[datetime]:
     """Return the ticks inside the window that the models of its buckets belong to, oldest first."""
     starts = [
         points.times[points.before(stamp(window.start)) : points.before(stamp(window.end))]
-        for points in series.values()
+        for points in (history.points for history in histories.values())
     ]
     ticks = {scoring_tick(spec, start) for start in np.unique(np.concatenate(starts))} if starts else set()
     return sorted(tick for tick in ticks if tick >= window.start)[-_MAX_TICKS:]

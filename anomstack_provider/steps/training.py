@@ -19,13 +19,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from anomstack_provider.config.spec import BatchSpec
-from anomstack_provider.detection import features, grain, pipeline
+from anomstack_provider.detection import features, feedback, grain, pipeline
 from anomstack_provider.detection.calendar import Calendar
+from anomstack_provider.detection.feedback import Verdicts
 from anomstack_provider.detection.seasonal import batch
-from anomstack_provider.detection.series import Series, split
+from anomstack_provider.detection.series import EMPTY, Series, split, split_columns
 from anomstack_provider.steps.ports import MetricRows
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class History:
+    """What a metric's models are made of: its points, and what people said of them."""
+
+    points: Series
+    verdicts: Verdicts = ()
+
+
+NO_HISTORY = History(EMPTY)
 
 
 @dataclass(frozen=True)
@@ -63,13 +75,36 @@ def of_shard(store: MetricRows, shard: int, shards: int, limits: Mapping[str, An
     return {**limits, "metrics": [name for name in names if in_shard(name, shard, shards)]}
 
 
-def read_series(
+def read_history(
     spec: BatchSpec, store: MetricRows, shard: int, shards: int, excluded: Iterable[str], **limits: Any
-) -> dict[str, Series]:
-    """Read metric rows and return them as series, resampled to the batch's ``freq`` if it has one."""
-    found = split(store.read(["metric"], **of_shard(store, shard, shards, limits)))
+) -> dict[str, History]:
+    """
+    Read metrics with the verdicts on them, in one query, resampled to the batch's ``freq`` if it has one.
+
+    :param excluded: metrics that are left out.
+    """
+    frame = store.read(["metric", *feedback.WORD_OF], **of_shard(store, shard, shards, limits))
+    is_metric = (frame["metric_type"] == "metric").to_numpy()
+    # Nearly always there are no verdicts, and a copy of everything is spared.
+    series = split(frame) if is_metric.all() else split(frame[is_metric])
+    verdicts = {} if is_metric.all() else split_verdicts(frame[~is_metric])
     left_out = set(excluded)
-    return prepare(spec, {n: s for n, s in found.items() if n not in left_out}, limits["since"])
+    wanted = {name: points for name, points in series.items() if name not in left_out}
+    prepared = prepare(spec, wanted, limits["since"])
+    return {name: History(points, verdicts.get(name, ())) for name, points in prepared.items()}
+
+
+def split_verdicts(frame: pd.DataFrame) -> dict[str, Verdicts]:
+    """Return the verdicts on each metric from rows sorted by name: of the types of feedback, others are passed over."""
+    rows = frame[frame["metric_type"].isin(list(feedback.WORD_OF))]
+    return {
+        name: feedback.in_order(
+            verdict
+            for time, kind, metadata in zip(times, kinds, texts, strict=True)
+            for verdict in feedback.of_row(kind, time, metadata)
+        )
+        for name, (times, kinds, texts) in split_columns(rows, "metric_type", "metadata").items()
+    }
 
 
 def prepare(spec: BatchSpec, series: Mapping[str, Series], since: datetime | None) -> dict[str, Series]:
@@ -100,7 +135,7 @@ def training_limits(spec: BatchSpec, first: datetime, last: datetime) -> dict[st
 
 
 def training_points(
-    spec: BatchSpec, series: Series, moment: datetime, calendar: Calendar
+    spec: BatchSpec, series: Series, moment: datetime, calendar: Calendar, verdicts: Verdicts = ()
 ) -> tuple[Series, grain.Grain]:
     """Return the points of one metric that a model as of ``moment`` is trained on, and the metric's grain by then."""
     stop = series.before(stamp(moment))
@@ -110,6 +145,8 @@ def training_points(
     kept = found.ends(known.times, spec.timezone) <= stamp(moment - spec.completeness_delay)
     if not calendar.is_empty:
         kept &= ~calendar.marks(known.times, spec.timezone).excluded
+    if verdicts:
+        kept &= feedback.trains(verdicts, known.times, moment)
     return Series(known.times[kept], known.values[kept]), found
 
 
@@ -137,21 +174,22 @@ def span(spec: BatchSpec) -> timedelta | None:
     return None if spec.preprocess_params.freq else timedelta(days=spec.train_metric_timestamp_max_days_ago)
 
 
-def train_metric(spec: BatchSpec, name: str, series: Series, moment: datetime) -> pipeline.Fitted | str:
+def train_metric(spec: BatchSpec, name: str, history: History, moment: datetime) -> pipeline.Fitted | str:
     """Return the metric's model as of ``moment``, or the outcome in words where there is none."""
-    trained = train_batch(spec, {name: series}, moment)
+    trained = train_batch(spec, {name: history}, moment)
     return trained.models.get(name) or trained.outcomes[name]
 
 
-def train_batch(spec: BatchSpec, series: Mapping[str, Series], moment: datetime) -> Trained:
-    """Train every metric of ``series`` as of ``moment``."""
+def train_batch(spec: BatchSpec, histories: Mapping[str, History], moment: datetime) -> Trained:
+    """Train every metric of ``histories`` as of ``moment``."""
     ready: dict[str, batch.Training] = {}
     outcomes: dict[str, str] = {}
-    for name, points in series.items():
+    for name, history in histories.items():
         calendar = Calendar.for_metric(spec, name)
-        known, found = training_points(spec, points, moment, calendar)
+        known, found = training_points(spec, history.points, moment, calendar, history.verdicts)
         if len(known) < spec.train_min_n:
-            outcomes[name] = f"learning {len(known)}/{spec.train_min_n}"
+            since = " since new normal" if feedback.restart(history.verdicts, moment) else ""
+            outcomes[name] = f"learning {len(known)}/{spec.train_min_n}{since}"
         else:
             ready[name] = batch.Training(known, found, calendar)
     models: dict[str, pipeline.Fitted] = {}
@@ -162,8 +200,8 @@ def train_batch(spec: BatchSpec, series: Mapping[str, Series], moment: datetime)
         else:
             models[name] = fitted
             outcomes[name] = "trained" + pipeline.rung(fitted)
-    # In the order of the series, whatever came out together.
-    return Trained({n: models[n] for n in series if n in models}, {n: outcomes[n] for n in series})
+    # In the order given, whatever came out together.
+    return Trained({n: models[n] for n in histories if n in models}, {n: outcomes[n] for n in histories})
 
 
 def _fit(spec: BatchSpec, ready: Mapping[str, batch.Training]) -> Iterator[tuple[str, pipeline.Fitted | Exception]]:

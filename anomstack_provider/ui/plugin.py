@@ -1,17 +1,32 @@
 """
 The Airflow plugin of this provider, loaded by entry point in every Airflow process.
 
-So far it only gives the provider its name among the plugins: the pages of the UI are not written yet. What is
-added here must import nothing heavy and read its data inside a request, never when the plugin is loaded.
+It names the REST API under ``/anomstack`` and imports it with the first request, in the API server: loading the plugin
+imports nothing heavy, and whatever is wrong with the API can only fail a request to it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
 # Not from airflow.sdk: Airflow 3.1 has the class only here, and later versions take it from either place.
 from airflow.plugins_manager import AirflowPlugin
 
+Message = MutableMapping[str, Any]
+
+
+async def rest_api(
+    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+) -> None:
+    """Pass a request on to the FastAPI application, an ASGI application as this function is."""
+    from anomstack_provider.ui.api import app
+
+    await app(scope, receive, send)
+
 
 class AnomstackPlugin(AirflowPlugin):
-    """Registers the provider as the plugin ``anomstack``; it adds no page, no link and no listener yet."""
+    """Registers the provider as the plugin ``anomstack``, with its REST API."""
 
     name = "anomstack"
+    fastapi_apps: list[Any] = [{"app": rest_api, "url_prefix": "/anomstack", "name": "Anomstack"}]  # noqa: RUF012

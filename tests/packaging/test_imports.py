@@ -48,7 +48,7 @@ def test_package_and_provider_info_load_nothing_but_the_standard_library():
         ("wiring/*.py",),
         ("operators/*.py",),
         ("dag_factory.py",),
-        ("cli.py",),
+        ("cli*.py",),
         ("airflow_cli.py",),
         ("ui/plugin.py",),
         ("alerting/message.py", "alerting/delivery.py", "alerting/channels/*.py"),

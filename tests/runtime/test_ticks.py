@@ -8,7 +8,7 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomstack_provider.runtime.ticks import last_interval, last_tick, tick_at_or_before
+from anomstack_provider.runtime.ticks import last_interval, last_tick, tick_at_or_after, tick_at_or_before
 
 CRONS = ["*/5 * * * *", "0 * * * *", "0 6 * * *", "0 1 * * 1", "0 0 1 * *", "*/180 * * * *", "@daily", "@hourly"]
 
@@ -36,3 +36,14 @@ def test_the_last_interval_is_the_one_that_airflow_gives_a_manual_run(cron: str,
     moment = at("2024-01-02") + timedelta(minutes=minutes)
     theirs = CronDataIntervalTimetable(cron, timezone).infer_manual_data_interval(run_after=pendulum.instance(moment))
     assert last_interval(cron, timezone, moment) == (theirs.start, theirs.end)
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "America/New_York", "Europe/London", "Asia/Kolkata"])
+@pytest.mark.parametrize("cron", CRONS)
+@given(seconds=st.integers(0, 366 * 24 * 60 * 60))
+def test_the_next_tick_ends_the_interval_that_holds_a_moment(cron: str, timezone: str, seconds: int) -> None:
+    moment = at("2024-01-02") + timedelta(seconds=seconds)
+    following = tick_at_or_after(cron, timezone, moment)
+    assert last_tick(cron, timezone, following) < moment <= following
+    assert tick_at_or_before(cron, timezone, following) == following
+    assert tick_at_or_after(cron, timezone, following) == following
