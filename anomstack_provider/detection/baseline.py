@@ -54,16 +54,21 @@ def fit(series: Series, grain: Grain, timezone: str) -> Baseline:
     """Fit the baseline to at least one training point."""
     seasons = _seasons(grain)
     slots = _slots(seasons, series.times, timezone)
-    medians = tuple(_medians(key, _SLOTS[season], series.values) for season, key in zip(seasons, slots, strict=True))
+    medians: list[Floats] = []
+    for season, key in zip(seasons, slots, strict=True):
+        medians.append(_medians(key, _SLOTS[season], series.values))
+        if not np.isnan(medians[-1]).any():
+            break  # no slot is left for a coarser season
+    tried = len(medians)
     center = float(np.median(series.values))
-    residuals = series.values - _look_up(slots, medians, center, len(series))
+    residuals = series.values - _look_up(slots[:tried], medians, center, len(series))
     spread = _MAD_TO_SIGMA * float(np.median(np.abs(residuals)))
     if spread == 0.0:
         # More than half of the points sit on their median (counts, flat lines): the plain deviation is all there is.
         spread = float(np.std(residuals))
     # A metric that never went below zero is not expected to.
     floor = 0.0 if float(series.values.min()) >= 0 else -np.inf
-    return Baseline(seasons, medians, center, spread, floor, timezone)
+    return Baseline(seasons[:tried], tuple(medians), center, spread, floor, timezone)
 
 
 def _seasons(grain: Grain) -> tuple[str, ...]:
@@ -87,7 +92,7 @@ def _medians(slots: NDArray[np.int64], count: int, values: Floats) -> Floats:
     return np.where(points >= _MIN_PER_SLOT, middle(ordered, points), np.nan)
 
 
-def _look_up(slots: Sequence[NDArray[np.int64]], medians: tuple[Floats, ...], center: float, count: int) -> Floats:
+def _look_up(slots: Sequence[NDArray[np.int64]], medians: Sequence[Floats], center: float, count: int) -> Floats:
     """Return the median of the finest season that has one for its slot, else the center, shape (count,)."""
     expected = np.full(count, center)
     for key, table in zip(reversed(slots), reversed(medians), strict=True):
