@@ -17,10 +17,12 @@ that score wrongly, or that libsvm trips over; write access to it is worth as mu
 from __future__ import annotations
 
 import copyreg
+import gc
 import io
 import pickle
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -90,7 +92,8 @@ def unpack(data: bytes, label: str, raw_size: int) -> dict[str, object]:
 def dumps(value: object) -> bytes:
     """Return ``value`` as a pickle that needs nothing but ``rebuild``; raises :class:`NotAllowed`."""
     out = io.BytesIO()
-    _Pickler(out).dump(value)
+    with _no_garbage():
+        _Pickler(out).dump(value)
     return out.getvalue()
 
 
@@ -99,9 +102,22 @@ def loads(raw: bytes) -> object:
     # A process-wide cache of classes by number, which the unpickler would ask before find_class.
     copyreg.clear_extension_cache()
     try:
-        return _Unpickler(io.BytesIO(raw)).load()
+        with _no_garbage():
+            return _Unpickler(io.BytesIO(raw)).load()
     except Exception as error:  # hostile bytes can end in any exception, and each means the same
         raise BadBundle(f"its content is refused: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Keep the collector away: none of the many new objects is garbage, and it would look at all that there are."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class _Pickler(pickle.Pickler):

@@ -22,6 +22,7 @@ from anomstack_provider.config.values import (
     Cron,
     Decimals,
     Duration,
+    Jobs,
     MethodList,
     MetricList,
     MetricTags,
@@ -266,6 +267,10 @@ class Train(Section):
     train_min_n: AtLeastOne = Field(default=14, description="Points a metric needs before it is trained at all.")
     train_metric_timestamp_max_days_ago: AtLeastOne = Field(
         default=90, description="Train on points of so many days, at most; 90 with recipe anomstack."
+    )
+    train_n_jobs: Jobs = Field(
+        default=1,
+        description="Metrics that a task fits at a time, in threads, with recipe anomstack; -1 is one per processor.",
     )
     train_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not trained.")
     train_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to train on instead.")

@@ -197,6 +197,12 @@ def _no_switch(value: object) -> object:
     return value
 
 
+def _some_jobs(value: int) -> int:
+    if value == 0:
+        raise ValueError("expected a number of threads, or -1 for one per processor, got 0")
+    return value
+
+
 def _nothing_is_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
@@ -238,6 +244,7 @@ ClassPath = Annotated[str, AfterValidator(check_class_path)]
 Count = Annotated[int, Field(ge=0), _NUMBER_ONLY]
 AtLeastOne = Annotated[int, Field(ge=1), _NUMBER_ONLY]
 Decimals = Annotated[int, Field(ge=-1, le=15), _NUMBER_ONLY]
+Jobs = Annotated[int, Field(ge=-1, json_schema_extra={"not": {"const": 0}}), AfterValidator(_some_jobs), _NUMBER_ONLY]
 Share = Annotated[float, Field(ge=0, le=1), _NUMBER_ONLY]
 OptionalShare = Annotated[Share | None, _OPTIONAL]
 Positive = Annotated[float, Field(gt=0), _NUMBER_ONLY]

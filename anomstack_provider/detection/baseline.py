@@ -6,6 +6,7 @@ A deliberately plain estimate beside the score, for messages and charts: it depe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,8 @@ _MAD_TO_SIGMA = 1.4826
 # Half the width of the range, in robust standard deviations: about 1 in 370 buckets of a normal series leave it.
 _WIDTH = 3.0
 _MIN_PER_SLOT = 3
-# As many as the longest season has.
-_SLOTS = 168
+# Slots of each season.
+_SLOTS = {"day of week": 7, "hour of day": 24, "hour of week": 168}
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Baseline:
     """
     Medians per slot of the season with one robust spread around them.
 
-    :param seasons: names of the slots that were tried, finest first; see :func:`_slots`.
+    :param seasons: names of the slots that were tried, finest first; see :func:`_seasons`.
     :param medians: per season the median of each slot, NaN where the slot had fewer than three points.
     :param center: median of all points, for slots without a median of their own.
     :param spread: robust standard deviation of the points around their slot's median, in the metric's unit.
@@ -44,7 +45,7 @@ class Baseline:
 
     def expect(self, times: Times) -> tuple[Floats, Floats, Floats]:
         """Return expected value, lower and upper end of the range for buckets starting at ``times`` (UTC)."""
-        expected = _look_up(self.seasons, self.medians, self.center, times, self.timezone)
+        expected = _look_up(_slots(self.seasons, times, self.timezone), self.medians, self.center, len(times))
         half = _WIDTH * self.spread
         return expected, np.maximum(expected - half, self.floor), expected + half
 
@@ -52,16 +53,22 @@ class Baseline:
 def fit(series: Series, grain: Grain, timezone: str) -> Baseline:
     """Fit the baseline to at least one training point."""
     seasons = _seasons(grain)
-    medians = tuple(_medians(_slots(season, series.times, timezone), series.values) for season in seasons)
+    slots = _slots(seasons, series.times, timezone)
+    medians: list[Floats] = []
+    for season, key in zip(seasons, slots, strict=True):
+        medians.append(_medians(key, _SLOTS[season], series.values))
+        if not np.isnan(medians[-1]).any():
+            break  # no slot is left for a coarser season
+    tried = len(medians)
     center = float(np.median(series.values))
-    residuals = series.values - _look_up(seasons, medians, center, series.times, timezone)
+    residuals = series.values - _look_up(slots[:tried], medians, center, len(series))
     spread = _MAD_TO_SIGMA * float(np.median(np.abs(residuals)))
     if spread == 0.0:
         # More than half of the points sit on their median (counts, flat lines): the plain deviation is all there is.
         spread = float(np.std(residuals))
     # A metric that never went below zero is not expected to.
     floor = 0.0 if float(series.values.min()) >= 0 else -np.inf
-    return Baseline(seasons, medians, center, spread, floor, timezone)
+    return Baseline(seasons[:tried], tuple(medians), center, spread, floor, timezone)
 
 
 def _seasons(grain: Grain) -> tuple[str, ...]:
@@ -72,28 +79,23 @@ def _seasons(grain: Grain) -> tuple[str, ...]:
     return ()
 
 
-def _slots(season: str, times: Times, timezone: str) -> NDArray[np.int64]:
+def _slots(seasons: tuple[str, ...], times: Times, timezone: str) -> list[NDArray[np.int64]]:
+    """Return per season the slot of each bucket."""
     hours = to_local(times, timezone).astype("datetime64[h]").astype(np.int64)
-    days = hours // 24
-    weekday = (days + 3) % 7  # 1970-01-01 was a Thursday
-    if season == "day of week":
-        return weekday
-    if season == "hour of day":
-        return hours % 24
-    return weekday * 24 + hours % 24
+    weekday = (hours // 24 + 3) % 7  # 1970-01-01 was a Thursday
+    slots = {"day of week": weekday, "hour of day": hours % 24, "hour of week": weekday * 24 + hours % 24}
+    return [slots[season] for season in seasons]
 
 
-def _medians(slots: NDArray[np.int64], values: Floats) -> Floats:
-    members = slot_members(slots, _SLOTS)
-    ordered, count = sort_last(np.append(values, np.nan)[members])
-    return np.where(count >= _MIN_PER_SLOT, middle(ordered, count), np.nan)
+def _medians(slots: NDArray[np.int64], count: int, values: Floats) -> Floats:
+    ordered, points = sort_last(np.append(values, np.nan)[slot_members(slots, count)])
+    return np.where(points >= _MIN_PER_SLOT, middle(ordered, points), np.nan)
 
 
-def _look_up(
-    seasons: tuple[str, ...], medians: tuple[Floats, ...], center: float, times: Times, timezone: str
-) -> Floats:
-    expected = np.full(len(times), np.nan)
-    for season, table in zip(seasons, medians, strict=True):
-        missing = np.isnan(expected)
-        expected[missing] = table[_slots(season, times[missing], timezone)]
-    return np.where(np.isnan(expected), center, expected)
+def _look_up(slots: Sequence[NDArray[np.int64]], medians: Sequence[Floats], center: float, count: int) -> Floats:
+    """Return the median of the finest season that has one for its slot, else the center, shape (count,)."""
+    expected = np.full(count, center)
+    for key, table in zip(reversed(slots), reversed(medians), strict=True):
+        own = table[key]
+        expected = np.where(np.isnan(own), expected, own)
+    return expected

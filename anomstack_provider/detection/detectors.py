@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 # Detectors that score a row by itself: a bucket's score is the same to the bit alone or among others (a test holds each
 # name to that). All others are asked row by row, since some rank the rows of one call against each other.
 ROW_INDEPENDENT = frozenset({"PCA", "KNN", "HBOS", "IForest"})
@@ -57,6 +59,16 @@ def build(name: str, params: Mapping[str, Any]) -> Any:
         raise ValueError(f"model {name!r} takes no parameter {unknown[0]!r}; it takes {sorted(known)}")
     seeded = {"random_state": SEED} if "random_state" in known else {}
     return cls(**{**seeded, **params})
+
+
+def forget_training(name: str, detector: Any) -> None:
+    """
+    Empty what a fitted detector keeps of the training points, where no score depends on it.
+
+    Of PCA with KNN these scores and labels would be half of what is stored. PyOD looks whether they are there.
+    """
+    if name in ROW_INDEPENDENT | SERIES:
+        detector.decision_scores_ = detector.labels_ = np.empty(0)
 
 
 def _suggestion(name: str) -> str:

@@ -191,6 +191,7 @@ def fit(
         if not np.isfinite(scores).all():
             reasons.append(f"{config.model_name}: its scores of the training points are not finite")
             continue
+        detectors.forget_training(config.model_name, detector)
         models.append(FittedModel(config.model_name, detector, float(scores.min()), float(scores.max())))
     if not models:
         raise CannotFit("; ".join(reasons))

@@ -8,8 +8,9 @@ it, the train step ahead of time or the score step that finds none stored, comes
 from __future__ import annotations
 
 import logging
+import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -219,8 +220,28 @@ def _fit(spec: BatchSpec, ready: Mapping[str, batch.Training]) -> Iterator[tuple
             return
         yield from fitted.items()
         return
-    for name, one in ready.items():
+    yield from zip(ready, _fit_detectors(spec, list(ready.values())), strict=True)
+
+
+def _fit_detectors(spec: BatchSpec, ready: Sequence[batch.Training]) -> list[pipeline.FittedMetric | Exception]:
+    """
+    Return each metric's detectors or why it has none, fitted in as many threads as the batch asks for.
+
+    Threads: a Celery worker is a daemon and may have no child processes, and each process would import PyOD first.
+    """
+
+    def fit(one: batch.Training) -> pipeline.FittedMetric | Exception:
         try:
-            yield name, pipeline.fit(one.series, one.grain, spec.preprocess_params, spec.model_configs, spec.timezone)
+            return pipeline.fit(one.series, one.grain, spec.preprocess_params, spec.model_configs, spec.timezone)
         except Exception as error:
-            yield name, error
+            return error
+
+    from joblib import Parallel, delayed
+
+    # The filters of warnings are the process's, not a thread's: what detectors switch is put back when all are done.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted: list[pipeline.FittedMetric | Exception] = Parallel(spec.train_n_jobs, backend="threading")(
+            delayed(fit)(one) for one in ready
+        )
+    return fitted

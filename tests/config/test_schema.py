@@ -67,6 +67,7 @@ def test_what_the_loader_accepts_fits_the_schema():
         {"alert_treshold": 1},
         {"alert_threshold": 80},
         {"shards": 0},
+        {"train_n_jobs": 0},
         {"shards": "x"},
         {"grain": "15m"},
         {"preprocess_params": {"lag_n": 1}},

@@ -99,6 +99,7 @@ OUR_DEFAULTS: dict[str, Any] = {
     "grain": None,
     "timezone": "UTC",
     "completeness_delay": timedelta(0),
+    "train_n_jobs": 1,
     "schedule": None,
     "start_date": None,
     "catchup": False,
@@ -384,6 +385,12 @@ def test_both_spellings_of_a_key_are_accepted():
             ],
         ),
         ({"shards": 0}, [("shards", "expected 1 or more, got 0")]),
+        (
+            {"train_n_jobs": 0},
+            [("train_n_jobs", "expected a number of threads, or -1 for one per processor, got 0")],
+        ),
+        ({"train_n_jobs": -2}, [("train_n_jobs", "expected -1 or more, got -2")]),
+        ({"train_n_jobs": True}, [("train_n_jobs", "expected a number, got true")]),
         ({"shards": "two"}, [("shards", "expected a whole number, got 'two'")]),
         ({"shards": 1.5}, [("shards", "expected a whole number, got 1.5")]),
         ({"shards": True}, [("shards", "expected a number, got true")]),
@@ -583,6 +590,7 @@ def test_the_hash_changes_with_what_determines_a_model(keys: dict[str, object]):
     [
         {"table_key": "other"},
         {"shards": 4},
+        {"train_n_jobs": 4},
         {"alert_threshold": 0.9},
         {"schedule": "@daily"},
         {"conn_id": "x"},

@@ -147,3 +147,14 @@ def test_the_expected_value_follows_the_hour_of_the_day() -> None:
     expected, lower, upper = fitted.baseline.expect(series(values).times[:24])
     assert np.abs(expected - values[:24]).max() < 6
     assert (upper - lower).max() < 20
+
+
+@pytest.mark.parametrize("name", sorted(ROW_INDEPENDENT))
+def test_a_score_needs_nothing_that_was_kept_of_the_training_points(name: str) -> None:
+    values = noise(400)
+    fitted = fit(values[:300], (Model(name),))
+    assert fitted.models[0].detector.decision_scores_.size == fitted.models[0].detector.labels_.size == 0
+    theirs = build(name, {}).fit(lag_matrix(values[:300], RECIPE))
+    rows = lag_matrix(values, RECIPE)[292:]
+    scored = pipeline.score(fitted, series(values), np.arange(300, 400), RECIPE, "mean")
+    np.testing.assert_allclose(scored.score, theirs.predict_proba(rows, method="linear")[:, 1], atol=1e-12)

@@ -25,6 +25,7 @@ THROUGH_ANOTHER = {
     "apache-airflow-core": "apache-airflow",
     "apache-airflow-task-sdk": "apache-airflow",
     "fsspec": "apache-airflow",
+    "joblib": "pyod",
     "pendulum": "apache-airflow",
     "pillow": "matplotlib",
     "pydantic-core": "pydantic",
