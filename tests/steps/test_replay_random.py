@@ -19,7 +19,7 @@ from anomstack_provider.steps.alert import alert
 from anomstack_provider.steps.overlay import MemoryRows, NoModels
 from tests.steps.conftest import at
 
-START, DAYS = at("2024-01-01"), 60
+START, DAYS = at("2024-01-01"), 36
 FIRST = 12  # runs begin here; what lies before is stored already
 
 scores = st.lists(
@@ -69,7 +69,7 @@ def alert_rows(rows: MemoryRows) -> list[tuple[Any, ...]]:
     return list(found.drop(columns="metric_type").itertuples(index=False, name=None))
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(scores, scores, keys, st.integers(0, 10**6))
 def test_single_runs_in_any_order_tell_what_one_run_over_all_tells(
     a: list[tuple[float, float]], b: list[tuple[float, float]], given_keys: dict[str, Any], seed: int
@@ -90,7 +90,7 @@ def test_single_runs_in_any_order_tell_what_one_run_over_all_tells(
         assert alert_rows(rows) == alert_rows(whole)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(scores, keys, st.integers(FIRST, DAYS - 1), st.integers(0, 10**6))
 def test_what_comes_later_changes_nothing_that_was_told(
     a: list[tuple[float, float]], given_keys: dict[str, Any], day: int, seed: int
