@@ -7,47 +7,35 @@ delivery ledger.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from anomstack_provider.alerting import events, gates, rules
+from anomstack_provider.alerting import rules
 from anomstack_provider.alerting.alert import Alert
-from anomstack_provider.alerting.findings import DIRECTIONS, DOWN, UP, Findings, Flags
-from anomstack_provider.alerting.transitions import stored_rows, tell
-from anomstack_provider.alerting.wording import number
+from anomstack_provider.alerting.findings import Findings
+from anomstack_provider.alerting.transitions import ROW_TYPES, stored_rows
 from anomstack_provider.config.spec import BatchSpec
-from anomstack_provider.detection import grain
-from anomstack_provider.detection.series import Floats, Times
+from anomstack_provider.detection.series import Times
 from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps.late import Late, late_data
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import COLUMNS, MetricRows, Models
 from anomstack_provider.steps.scored import BEGINNING, Scored, ScoredBatch, read_complete
-from anomstack_provider.steps.training import longest_bucket, stamp
+from anomstack_provider.steps.sources import Source, first_open, merging, sources
+from anomstack_provider.steps.tracks import Looked, Stopped, Track
 
 log = logging.getLogger(__name__)
 
 # Buckets behind an anomaly whose features hold it, in the seasonal recipe: the newest level is a mean of as many.
 _SEASONAL_REACH = 4
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """A finding that a gate kept from alerting; its bucket in UTC, naive."""
-
-    metric_name: str
-    bucket: np.datetime64
-    gate: str
-    direction: str
-    value: float
-    expected: float
 
 
 @dataclass(frozen=True)
@@ -63,28 +51,25 @@ class AlertResult:
     stopped: tuple[Stopped, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """
-    The judged buckets of one metric and what was found in them.
+@dataclass
+class _Told:
+    """What a run tells, collected track by track; ``clear`` are the keys whose rows are written anew."""
 
-    :param at: the bucket of each finding, by its position.
-    :param stopped: the gate that stopped each finding, "" where none did.
-    """
+    alerts: list[Alert] = field(default_factory=list)
+    stopped: list[Stopped] = field(default_factory=list)
+    clear: list[tuple[str, str, Times]] = field(default_factory=list)
+    outcomes: dict[str, str] = field(default_factory=dict)
+    suppressed: int = 0
 
-    rows: Scored
-    smoothed: Floats
-    findings: Findings
-    at: NDArray[np.intp]
-    verdicts: Sequence[gates.Verdict]
-    stopped: NDArray[np.object_]
-
-    @property
-    def fires(self) -> Flags:
-        """Which buckets have a finding that passed the gates."""
-        flags = np.zeros(len(self.rows.times), bool)
-        flags[self.at[self.stopped == ""]] = True
-        return flags
+    def add(self, spec: BatchSpec, looked: Looked, clear: Times | None = None) -> list[Alert]:
+        """Tell a track and return its alerts; ``clear``: its buckets, and those that it leaves out."""
+        track = looked.track
+        found = track.alerts(spec, looked.first)
+        self.alerts += found
+        self.stopped += track.stops(looked.opening)
+        times = track.times[looked.first :] if clear is None else clear
+        self.clear += [(track.name, ROW_TYPES[kind], times) for kind in track.kinds]
+        return found
 
 
 def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models) -> AlertResult:
@@ -95,38 +80,70 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
     mute them; what is found again was sent before, which the ledger knows. Where the fold over earlier buckets needs
     scores that no run has written yet, they are computed here, so the answer never depends on which runs came before.
     """
-    batch = read_complete(spec, window, store, models, partial(_unsettled, spec, window))
-    suppressed = 0
-    alerts: list[Alert] = []
-    stopped: list[Stopped] = []
-    outcomes: dict[str, str] = {}
-    looked_at: list[tuple[str, Times]] = []
-    for name, rows in batch.scored.items():
-        if name in spec.alert_exclude_metrics or not len(rows.times):
-            continue
-        try:
-            judged = _judge(spec, name, batch)
-            first = _first(spec, judged.rows, window)
-            found = _alerts(spec, name, judged, first)
-            suppressed += _suppressed(spec, rows, window)
-            stopped += _stopped(name, judged, _opening(spec, judged.rows, window))
-        except Exception as error:  # one metric never stops its neighbours; the outcome carries the reason
-            log.exception("metric %r: its scores cannot be judged", name)
-            outcomes[name] = f"failed: {type(error).__name__}: {error}"
-            continue
-        alerts += found
-        since = judged.rows.times[first] if len(judged.rows.times) else rows.times[0]
-        looked_at.append((name, rows.times[rows.times >= since]))
-        outcomes[name] = _outcome(spec, name, batch, found)
-    alerts.sort(key=lambda a: (a.bucket, a.metric_name))
-    written = _write(store, alerts, looked_at)
-    _log(alerts, stopped)
+    late = Late(spec, window, store)
+    batch = read_complete(spec, window, store, models, partial(_unsettled, spec, window, late))
+    told = _Told()
+    since: dict[str, np.datetime64] = {}
+    for name in batch.points:
+        with _alone(told, name):
+            for looked in _looked_at(spec, window, name, batch, late):
+                _tell(spec, window, looked, batch, told, since)
+    for looked, names in late_data(spec, window, late, batch, since):
+        with _alone(told, looked.track.name):
+            found = told.add(spec, looked)
+            told.alerts[len(told.alerts) - len(found) :] = [_with_metrics(one, names) for one in found]
+    alerts = sorted(told.alerts, key=lambda a: (a.bucket, a.metric_name, a.kind))
+    written = _write(store, alerts, told.clear)
+    _log(alerts, told.stopped)
     facts = {
-        "suppressed": suppressed,
+        "suppressed": told.suppressed,
         "transitions": dict(Counter(a.transition for a in alerts)),
-        "stopped": dict(sorted(Counter(one.gate for one in stopped).items())),
+        "stopped": dict(sorted(Counter(one.gate for one in told.stopped).items())),
     }
-    return AlertResult(tuple(alerts), StepResult("alert", written, outcomes, facts), tuple(stopped))
+    result = StepResult("alert", written, told.outcomes, facts)
+    return AlertResult(tuple(alerts), result, tuple(told.stopped))
+
+
+def _tell(
+    spec: BatchSpec,
+    window: RunWindow,
+    looked: Looked,
+    batch: ScoredBatch,
+    told: _Told,
+    since: dict[str, np.datetime64],
+) -> None:
+    """Tell one track of a metric that has buckets."""
+    name, track = looked.track.name, looked.track
+    all_times = track.times
+    if "anomaly" in track.kinds:
+        rows = batch.scored[name]
+        told.suppressed += _suppressed(spec, rows, window)
+        # The suppressed ones too: an event of the calendar may have been added since.
+        all_times = np.union1d(track.times, rows.times)
+    if not len(all_times):
+        return
+    first = track.times[looked.first] if len(track.times) else all_times[0]
+    if "anomaly" in track.kinds:
+        since[name] = first
+    found = told.add(spec, looked, all_times[all_times >= first])
+    if found or told.outcomes.get(name) != "alerted":
+        told.outcomes[name] = _outcome(spec, name, batch, found)
+
+
+@contextmanager
+def _alone(told: _Told, name: str) -> Iterator[None]:
+    """Keep what goes wrong with one metric from stopping its neighbours; the outcome carries the reason."""
+    try:
+        yield
+    except Exception as error:
+        log.exception("metric %r: it cannot be judged", name)
+        told.outcomes[name] = f"failed: {type(error).__name__}: {error}"
+
+
+def _with_metrics(found: Alert, names: Mapping[datetime, tuple[str, ...]]) -> Alert:
+    """Return an alert on a batch that is late with the names of the metrics that were, when it was last found so."""
+    moment = (found.last_bucket or found.bucket).replace(tzinfo=None)
+    return replace(found, metrics=names.get(moment, ()))
 
 
 def is_told(spec: BatchSpec, found: Alert) -> bool:
@@ -140,94 +157,44 @@ def _outcome(spec: BatchSpec, name: str, batch: ScoredBatch, found: list[Alert])
     return "alerted" if found else "evaluated"
 
 
-def merging(spec: BatchSpec) -> events.Merging:
-    """Return which findings of the batch are one event."""
-    recipe = spec.preprocess_params
-    if spec.recipe == "seasonal":
-        reach = _SEASONAL_REACH
-    else:
-        reach = recipe.lags_n + recipe.smooth_n + recipe.diff_n + spec.alert_smooth_n
-    return events.Merging(spec.alert_snooze_n, spec.merge_max_gap, reach, spec.renotify_pct, spec.event_expires)
+def _looked_at(spec: BatchSpec, window: RunWindow, name: str, batch: ScoredBatch, late: Late) -> list[Looked]:
+    """Return the tracks of what is found on one metric, with the buckets that a run of this window looks at."""
+    found = []
+    for source in sources(spec, window, name, batch):
+        times, findings = source.times, source.findings
+        explained = late.explains(name, findings, batch.back)
+
+        def quiet(position: int, source: Source = source) -> Findings:
+            return source.quiet(source.times[position])
+
+        merge = merging(spec, source.kinds)
+        track = Track.judge(spec, name, source.kinds, times, findings, merge, quiet, batch, explained)
+        opening = int(np.searchsorted(times, source.opening))
+        newest = max(len(times) - source.recent, 0)
+        found.append(Looked(track, min(opening, newest), opening, source.begins))
+    return found
 
 
-def _judge(spec: BatchSpec, name: str, batch: ScoredBatch) -> _Judged:
-    rows = batch.scored[name].judged()
-    smoothed = rules.smooth(rows.scores, spec.alert_smooth_n)
-    at = np.flatnonzero(rules.fires(smoothed, rules.threshold(spec)))
-    findings = _findings(spec, rows, smoothed, at)
-    verdicts = gates.judge(findings, spec.gates(name), spec.timezone, batch)
-    return _Judged(rows, smoothed, findings, at, verdicts, gates.first_stop(verdicts, len(at)))
-
-
-def _findings(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
-    """Return some of the buckets as findings on their scores."""
-    numbers, grains = rows.facts(at)
-    threshold = rules.threshold(spec)
-    return Findings.of(
-        "anomaly",
-        rows.times[at],
-        np.where(numbers["value"] >= numbers["expected"], UP, DOWN).astype(np.int8),
-        why=[(_why(spec, score, threshold),) for score in smoothed[at].tolist()],
-        grain=grains,
-        note=rows.notes[at],
-        score=smoothed[at],
-        threshold=np.full(len(at), threshold),
-        **numbers,
-    )
-
-
-def _why(spec: BatchSpec, score: float, threshold: float) -> str:
-    over = f" on average over {spec.alert_smooth_n + 1} buckets" if spec.alert_smooth_n else ""
-    if spec.alert_threshold is not None:
-        return f"Its anomaly score {number(score)}{over} is at or above the threshold of {number(threshold)}"
-    budget = f"{number(spec.false_alarms_per_month)} false alarms a month"
-    return f"It is more unusual{over} than a budget of {budget} allows"
-
-
-def _unsettled(spec: BatchSpec, window: RunWindow, batch: ScoredBatch) -> set[str]:
+def _unsettled(spec: BatchSpec, window: RunWindow, late: Late, batch: ScoredBatch) -> set[str]:
     """Return the metrics whose rows do not reach back far enough, and those that their gates look at."""
     found: set[str] = set()
-    for name in batch.scored:
-        if name in spec.alert_exclude_metrics:
-            continue
+    for name in batch.points:
         looks_at = {name} | (spec.gates(name).references & set(batch.points))
         known = batch.known_since(looks_at)
-        if known != BEGINNING and not _settled(spec, name, window, batch, known):
+        if known != BEGINNING and not _settled(spec, window, late, name, batch, known):
             found |= looks_at
     return found
 
 
-def _settled(spec: BatchSpec, name: str, window: RunWindow, batch: ScoredBatch, known: np.datetime64) -> bool:
-    """Whether the buckets to look at can be judged: a quiet gap lies before them, behind which everything is known."""
+def _settled(
+    spec: BatchSpec, window: RunWindow, late: Late, name: str, batch: ScoredBatch, known: np.datetime64
+) -> bool:
     try:
-        judged = _judge(spec, name, batch)
-        first = _first(spec, judged.rows, window)
+        tracks = _looked_at(spec, window, name, batch, late)
     except Exception:
-        log.debug("metric %r: its scores cannot be judged, which is said once for all", name, exc_info=True)
+        log.debug("metric %r: it cannot be judged, which is said once for all", name, exc_info=True)
         return True
-    times = judged.rows.times
-    if first == len(times):
-        return True
-    # The first ones have no complete window of their own.
-    lead = int(np.searchsorted(times, known)) + spec.alert_smooth_n
-    return events.quiet_start(judged.fires[lead:], times[lead:], first - lead, merging(spec)) is not None
-
-
-def _first(spec: BatchSpec, rows: Scored, window: RunWindow) -> int:
-    """Return the position of the first bucket to look at: not closed before the window, or among the newest ones."""
-    # Those that could mute the newest ones too: a late one, or one of a run that never was, is announced all the same.
-    newest = max(len(rows.times) - spec.alert_recent_n - spec.alert_snooze_n, 0)
-    return min(_opening(spec, rows, window), newest)
-
-
-def _opening(spec: BatchSpec, rows: Scored, window: RunWindow) -> int:
-    """Return the position of the first bucket that had not closed before the window."""
-    cut = window.start - spec.completeness_delay
-    # Only of the few that began shortly before is it a question whether they had closed, by the grain of their model.
-    begin, end = np.searchsorted(rows.times, [stamp(cut - longest_bucket(spec)), stamp(cut)])
-    grains = [json.loads(text)["grain"] for text in rows.metadata[begin:end]]
-    still_open = np.flatnonzero(grain.mixed_ends(grains, rows.times[begin:end], spec.timezone) > stamp(cut))
-    return int(begin + still_open[0]) if len(still_open) else int(end)
+    return all(looked.is_settled(known) for looked in tracks)
 
 
 def _suppressed(spec: BatchSpec, rows: Scored, window: RunWindow) -> int:
@@ -235,54 +202,23 @@ def _suppressed(spec: BatchSpec, rows: Scored, window: RunWindow) -> int:
     if not rows.suppressed.any():
         return 0
     fired = rules.fires(rules.smooth(rows.scores, spec.alert_smooth_n), rules.threshold(spec)) & rows.suppressed
-    return int(fired[_opening(spec, rows, window) :].sum())
+    return int(fired[first_open(spec, window, rows) :].sum())
 
 
-def _stopped(name: str, judged: _Judged, opening: int) -> list[Stopped]:
-    """Return the findings of the window that a gate stopped."""
-    found = judged.findings
-    return [
-        Stopped(
-            name, found.times[k], judged.stopped[k], DIRECTIONS[found.direction[k]], found.value[k], found.expected[k]
-        )
-        for k in np.flatnonzero((judged.stopped != "") & (judged.at >= opening)).tolist()
-    ]
-
-
-def _alerts(spec: BatchSpec, name: str, judged: _Judged, first: int) -> list[Alert]:
-    """Return the alerts of the transitions in the buckets from ``first`` on."""
-    rules_of_events = merging(spec)
-    times = judged.rows.times
-    start = events.quiet_start(judged.fires, times, first, rules_of_events) or 0
-    kept = np.flatnonzero((judged.stopped == "") & (judged.at >= start))
-    findings = judged.findings.take(kept)
-    severity = rules.severity(findings, spec.priority(name))
-    happened = events.fold(times[start:], findings, severity, rules_of_events)
-    moved = [replace(what, position=what.position + start) for what in happened]
-
-    def quiet(position: int) -> Findings:
-        return _findings(spec, judged.rows, judged.smoothed, np.array([position]))
-
-    def passed(k: int) -> tuple[str, ...]:
-        return tuple(verdict.passed(int(kept[k])) for verdict in judged.verdicts)
-
-    return tell(spec, name, [what for what in moved if what.position >= first], findings, quiet, passed)
-
-
-def _write(store: MetricRows, alerts: list[Alert], looked_at: list[tuple[str, Times]]) -> int:
+def _write(store: MetricRows, alerts: list[Alert], keys: list[tuple[str, str, Times]]) -> int:
     """Replace the alert rows of the buckets that were looked at: what no longer fires loses its row."""
-    if not looked_at:
+    if not keys:
         return 0
     rows = pd.DataFrame(stored_rows(alerts), columns=COLUMNS)
     rows["metric_timestamp"] = rows["metric_timestamp"].astype("datetime64[us]")
     clear = pd.DataFrame(
         {
-            "metric_name": np.concatenate([np.full(len(times), name, object) for name, times in looked_at]),
-            "metric_type": "alert",
-            "metric_timestamp": np.concatenate([times for _, times in looked_at]),
+            "metric_name": np.concatenate([np.full(len(times), name, object) for name, _, times in keys]),
+            "metric_type": np.concatenate([np.full(len(times), kind, object) for _, kind, times in keys]),
+            "metric_timestamp": np.concatenate([times for _, _, times in keys]),
         }
     )
-    return store.replace(rows, clear=clear)
+    return store.replace(rows, clear=clear.drop_duplicates())
 
 
 def _log(alerts: list[Alert], stopped: list[Stopped]) -> None:

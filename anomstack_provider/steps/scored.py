@@ -20,6 +20,7 @@ from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.calendar import Calendar
 from anomstack_provider.detection.series import EMPTY, Floats, Series, Times, split, split_columns
 from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps import finders
 from anomstack_provider.steps import score as score_step
 from anomstack_provider.steps.ports import MetricRows, Models
 from anomstack_provider.steps.training import freq_lengths, in_shard, longest_bucket, own_scores, stamp
@@ -67,10 +68,12 @@ class ScoredBatch:
     """
     The metrics of a batch in and before a run's window, to be asked for each other's values.
 
+    :param back: so many buckets before the window were read.
     :param known: from when on nothing of a metric is missing that there could be.
     """
 
     spec: BatchSpec
+    back: int
     scored: dict[str, Scored] = field(default_factory=dict)
     points: dict[str, Series] = field(default_factory=dict)
     known: dict[str, np.datetime64] = field(default_factory=dict)
@@ -132,7 +135,9 @@ def read_complete(
     filled_since = window.end - timedelta(days=spec.score_metric_timestamp_max_days_ago)
     days = max(spec.alert_metric_timestamp_max_days_ago, spec.score_metric_timestamp_max_days_ago)
     oldest = min(window.start - spec.completeness_delay, window.end - timedelta(days=days))
-    batch = _read(spec, window, store, back, oldest - longest_bucket(spec), filled_since)
+    # Changes of level are told by more points than are judged.
+    since = None if spec.finds & {"threshold", "change"} else oldest - longest_bucket(spec)
+    batch = _read(spec, window, store, back, since, filled_since)
     while names := unsettled(batch):
         back *= 4
         for shard in range(spec.shards):
@@ -142,6 +147,7 @@ def read_complete(
         again = _read(spec, window, store, back, None, None)
         for ours, theirs in ((batch.scored, again.scored), (batch.points, again.points), (batch.known, again.known)):
             _update(ours, theirs, names)
+        batch.back = back
     return batch
 
 
@@ -163,8 +169,9 @@ def _read(
     :param filled_since: those of them that are not older have scores if they can have; None: all.
     """
     cut = window.start - spec.completeness_delay
-    frame = store.read(["metric", "score"], since=since, until=window.end, newest=back, cut=cut)
-    batch = ScoredBatch(spec, points=split(frame[frame["metric_type"] == "metric"]))
+    newest = back + (finders.history(spec)[0] if spec.finds & {"threshold", "change"} else 0)
+    frame = store.read(["metric", "score"], since=since, until=window.end, newest=newest, cut=cut)
+    batch = ScoredBatch(spec, back, points=split(frame[frame["metric_type"] == "metric"]))
     own = frame[own_scores(frame)]
     for name, (times, scores, metadata) in split_columns(own, "metric_value", "metadata").items():
         marks = Calendar.for_metric(spec, name).marks(times, spec.timezone)
