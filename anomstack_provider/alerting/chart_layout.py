@@ -31,14 +31,22 @@ _OFFSET_FORMATS = ["", "%Y", "%Y", "%d %b %Y", "%d %b %Y", "%d %b %Y"]
 
 
 def write_title(figure: Figure, renderer: RendererBase, text: str) -> None:
-    """Write the first line across the top; a long one smaller, a longer one without its middle."""
-    title = figure.text(0.012, 0.948, text, color=INK, va="center", parse_math=False)
-    smaller = [(size, text) for size in (13.2, 12.6, 12.0, 11.4, 10.8, 10.2, 9.6)]
-    shorter = [(9.6, elide(text, limit)) for limit in range(min(len(text) - 2, 160), 20, -2)]
-    for size, attempt in [*smaller, *shorter]:
-        title.set(text=attempt, font=font(size, bold=True))
+    """Write the first line across the top; a long one smaller, a longer one on two lines, else without its middle."""
+    title = figure.text(0.012, 0.948, text, color=INK, va="center", parse_math=False, linespacing=1.1)
+    attempts = [(size, text) for size in (13.2, 12.6, 12.0, 11.4, 10.8)]
+    attempts += [(size, halves) for size in (10.8, 9.6) for halves in _halves(text)]
+    attempts += [(9.6, elide(text, limit)) for limit in range(min(len(text) - 2, 160), 20, -2)]
+    for size, attempt in attempts:
+        title.set(text=attempt, font=font(size, bold=True), y=0.936 if "\n" in attempt else 0.948)
         if title.get_window_extent(renderer).x1 <= figure.bbox.width * 0.99:
             return
+
+
+def _halves(text: str) -> list[str]:
+    """Return a title on two lines, broken before what it says last in brackets, or else as evenly as it goes."""
+    breaks = [k for k, letter in enumerate(text) if letter == " "]
+    breaks.sort(key=lambda k: (text[k + 1] != "(" or ")" in text[k:-1], abs(k - len(text) / 2)))
+    return [f"{text[:k]}\n{text[k + 1 :]}" for k in breaks]
 
 
 def add_panel(figure: Figure) -> Axes:

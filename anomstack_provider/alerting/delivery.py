@@ -11,15 +11,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.channels.base import Channel, DeliveryError, Unconfigured
 from anomstack_provider.alerting.digest import by_impact, compose_group
 from anomstack_provider.alerting.holding import CLOSING, Due, HoldingRules, Parcel, Plan, plan
 from anomstack_provider.alerting.message import Message
+from anomstack_provider.alerting.report import DeliveryReport, Outcome
 
 if TYPE_CHECKING:
     from anomstack_provider.store.ledger import Delivery, Status
@@ -53,62 +55,6 @@ class Ledger(Protocol):
     def messages_since(self, since: datetime) -> dict[str, int]: ...
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one delivery; ``reason`` is empty where it was sent."""
-
-    channel: str
-    event_id: str
-    transition: str
-    reason: str = ""
-
-
-@dataclass
-class DeliveryReport:
-    """
-    What became of everything that was due.
-
-    :param sent: acknowledged in this run, be they of this run's alerts or of an earlier run's.
-    :param failed: refused; they stay in the ledger to be tried again, unless they went out in part or are abandoned.
-    :param abandoned: how many of the failed were tried so often that they will not be tried again.
-    :param suppressed: how many were recorded now as never to be sent.
-    :param held: how many wait for the next digest.
-    :param waiting: how many wait for the end of quiet hours, or for an earlier transition of their event.
-    :param unconfigured: how many alerts could not go to a channel, by the config key that it lacks.
-    :param orphaned: due for a channel that is no longer configured; they stay in the ledger.
-    """
-
-    sent: list[Outcome] = field(default_factory=list)
-    failed: list[Outcome] = field(default_factory=list)
-    abandoned: int = 0
-    suppressed: int = 0
-    held: int = 0
-    waiting: int = 0
-    unconfigured: dict[str, int] = field(default_factory=dict)
-    orphaned: list[Outcome] = field(default_factory=list)
-
-    def summary(self) -> dict[str, Any]:
-        """Return the counts as plain JSON values; what did not happen is left out, but for what was sent."""
-        counts: dict[str, Any] = {
-            "sent": len(self.sent),
-            "delivery_failed": len(self.failed),
-            "abandoned": self.abandoned,
-            "suppressed": self.suppressed,
-            "held": self.held,
-            "waiting": self.waiting,
-            "unconfigured": self.unconfigured,
-            "orphaned": len(self.orphaned),
-        }
-        return {name: count for name, count in counts.items() if count or name == "sent"}
-
-    def describe_failures(self) -> str:
-        """Return one line per channel and reason: how many deliveries failed, and which events."""
-        grouped: dict[tuple[str, str], list[str]] = {}
-        for outcome in self.failed:
-            grouped.setdefault((outcome.channel, outcome.reason), []).append(outcome.event_id)
-        return "\n".join(f"{channel}: {reason} ({_listed(events)})" for (channel, reason), events in grouped.items())
-
-
 def deliver(
     alerts: Sequence[Alert],
     *,
@@ -121,6 +67,7 @@ def deliver(
     notify: bool,
     route: Callable[[Alert], Sequence[str]] | None = None,
     rules: HoldingRules | None = None,
+    first_line: Callable[[Alert], str] | None = None,
     links: Mapping[str, str] | None = None,
 ) -> DeliveryReport:
     """
@@ -135,14 +82,14 @@ def deliver(
     :param notify: False records the alerts as known and never to be sent, such as those of a backfill.
     :param route: names the channels of an alert; all of them unless given.
     :param rules: what waits and what goes out together.
+    :param first_line: gives the line of an alert in a message about many; the first of its own message unless given.
     :param links: URL per name, for a message about many alerts.
     """
     report = DeliveryReport()
     if alerts:
         _record(report, alerts, ledger, channels, route or (lambda alert: list(channels)), clock(), notify=notify)
-    _Dispatch(report, ledger, channels, compose, _Charts(chart), clock, rules or HoldingRules(), links or {}).run(
-        claimant
-    )
+    group = partial(compose_group, line=first_line or (lambda alert: compose(alert).first_line), links=links or {})
+    _Dispatch(report, ledger, channels, compose, group, _Charts(chart), clock, rules or HoldingRules()).run(claimant)
     return report
 
 
@@ -207,19 +154,19 @@ class _Dispatch:
         ledger: Ledger,
         channels: Mapping[str, Channel | Unconfigured],
         compose: Callable[[Alert], Message],
+        compose_group: Callable[[Sequence[Alert], Literal["storm", "digest"]], Message],
         charts: _Charts,
         clock: Callable[[], datetime],
         rules: HoldingRules,
-        links: Mapping[str, str],
     ) -> None:
         self._report = report
         self._ledger = ledger
         self._channels = channels
         self._compose = compose
+        self._compose_group = compose_group
         self._charts = charts
         self._clock = clock
         self._rules = rules
-        self._links = links
         self._failures: Counter[str] = Counter()
         self._stuck: set[tuple[str, str]] = set()
 
@@ -321,9 +268,7 @@ class _Dispatch:
                 filename = f"alert-{alert.bucket:%Y%m%d}-{alert.event_id[:16]}.png"
             else:
                 alerts = by_impact(alerts)
-                message = compose_group(
-                    alerts, parcel.kind, lambda alert: self._compose(alert).first_line, links=self._links
-                )
+                message = self._compose_group(alerts, parcel.kind)
                 filename = f"{parcel.kind}-{message.event_id}.png"
             channel.send(message, self._charts.of(alerts[0]), filename, alerts=alerts)
         except DeliveryError as error:
@@ -396,8 +341,3 @@ def _why_orphaned(name: str, channel: Unconfigured | None) -> str:
 
 def _outcome(delivery: Delivery, reason: str = "") -> Outcome:
     return Outcome(delivery.channel, delivery.event_id, delivery.transition, reason)
-
-
-def _listed(events: Sequence[str]) -> str:
-    shown = ", ".join(events[:5]) + (f" and {len(events) - 5} more" if len(events) > 5 else "")
-    return f"{'event' if len(events) == 1 else 'events'} {shown}"

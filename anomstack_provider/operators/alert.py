@@ -15,7 +15,7 @@ from anomstack_provider.wiring.batches import open_hook, open_stores
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from anomstack_provider.alerting.delivery import DeliveryReport
+    from anomstack_provider.alerting.report import DeliveryReport
     from anomstack_provider.runtime.window import RunWindow
 
 
@@ -68,6 +68,7 @@ class AnomstackAlertOperator(AnomstackOperator):
             notify=spec.notify_on_backfill or run.run_type != "backfill",
             route=Routing(spec).channels,
             rules=HoldingRules.of(spec, window.as_of),
+            first_line=told.first_line,
             links=links,
         )
 

@@ -17,8 +17,9 @@ from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.channels import Channel, DeliveryError, Unconfigured
 from anomstack_provider.alerting.channels.email import EmailChannel
 from anomstack_provider.alerting.channels.slack import SlackChannel
-from anomstack_provider.alerting.delivery import LEASE, DeliveryReport, Outcome, deliver
+from anomstack_provider.alerting.delivery import LEASE, deliver
 from anomstack_provider.alerting.message import Message, compose
+from anomstack_provider.alerting.report import DeliveryReport, Outcome
 from anomstack_provider.store.hooks import EmbeddedDuckDBHook
 from anomstack_provider.store.ledger import Delivery, DeliveryLedger
 

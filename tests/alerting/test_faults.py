@@ -19,9 +19,10 @@ from anomstack_provider.alerting.channels.email import EmailChannel
 from anomstack_provider.alerting.channels.notifier import NotifierChannel
 from anomstack_provider.alerting.channels.slack import SlackChannel
 from anomstack_provider.alerting.channels.slack_webhook import SlackWebhookChannel
-from anomstack_provider.alerting.delivery import LEASE, DeliveryReport, deliver
+from anomstack_provider.alerting.delivery import LEASE, deliver
 from anomstack_provider.alerting.holding import HoldingRules
 from anomstack_provider.alerting.message import Message, compose
+from anomstack_provider.alerting.report import DeliveryReport
 from anomstack_provider.store.hooks import EmbeddedDuckDBHook
 from anomstack_provider.store.ledger import DeliveryLedger
 

@@ -12,9 +12,10 @@ import pytest
 
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.channels import DeliveryError
-from anomstack_provider.alerting.delivery import DeliveryReport, deliver
+from anomstack_provider.alerting.delivery import deliver
 from anomstack_provider.alerting.holding import HoldingRules, QuietHours, next_try, start_of_week
 from anomstack_provider.alerting.message import Message, compose
+from anomstack_provider.alerting.report import DeliveryReport
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.store.hooks import EmbeddedDuckDBHook
 from anomstack_provider.store.ledger import Delivery, DeliveryLedger
