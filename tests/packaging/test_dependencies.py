@@ -24,6 +24,7 @@ THROUGH_ANOTHER = {
     "duckdb": "apache-airflow-providers-duckdb",
     "apache-airflow-core": "apache-airflow",
     "apache-airflow-task-sdk": "apache-airflow",
+    "fastapi": "apache-airflow",
     "fsspec": "apache-airflow",
     "joblib": "pyod",
     "pendulum": "apache-airflow",
