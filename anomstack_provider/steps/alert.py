@@ -34,9 +34,6 @@ from anomstack_provider.steps.tracks import Looked, Stopped, Track
 
 log = logging.getLogger(__name__)
 
-# Buckets behind an anomaly whose features hold it, in the seasonal recipe: the newest level is a mean of as many.
-_SEASONAL_REACH = 4
-
 
 @dataclass(frozen=True)
 class AlertResult:
@@ -66,7 +63,7 @@ class _Told:
         track = looked.track
         found = track.alerts(spec, looked.first)
         self.alerts += found
-        self.stopped += track.stops(looked.opening)
+        self.stopped += track.stops(spec, looked.opening)
         times = track.times[looked.first :] if clear is None else clear
         self.clear += [(track.name, ROW_TYPES[kind], times) for kind in track.kinds]
         return found
@@ -168,7 +165,9 @@ def _looked_at(spec: BatchSpec, window: RunWindow, name: str, batch: ScoredBatch
             return source.quiet(source.times[position])
 
         merge = merging(spec, source.kinds)
-        track = Track.judge(spec, name, source.kinds, times, findings, merge, quiet, batch, explained)
+        track = Track.judge(
+            spec, name, source.kinds, times, findings, merge, quiet, batch, explained, batch.said.get(name, ())
+        )
         opening = int(np.searchsorted(times, source.opening))
         newest = max(len(times) - source.recent, 0)
         found.append(Looked(track, min(opening, newest), opening, source.begins))

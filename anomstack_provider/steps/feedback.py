@@ -6,7 +6,6 @@ What follows from a verdict is ``detection.feedback``'s. Nothing here reads the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from anomstack_provider.alerting.alert import Alert
+from anomstack_provider.alerting.transitions import stored_alerts
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import feedback
 from anomstack_provider.detection.feedback import ROW_TYPES, WORD_OF, Verdict, Verdicts
@@ -210,12 +210,10 @@ def _fired(alert: Alert) -> datetime | None:
 
 
 def _alerts(text: object) -> list[Alert]:
-    """Return the alerts that a row keeps in its metadata, of several in one bucket the others as ``beside``."""
+    """Return the alerts that a row keeps in its metadata, none of another tool's row."""
     try:
-        facts = json.loads(text) if isinstance(text, str) else None
-        beside = facts.pop("beside", []) if isinstance(facts, dict) else []
-        return [Alert.from_json(json.dumps(one)) for one in (facts, *beside)]
-    except ValueError:  # another tool's row
+        return stored_alerts(text) if isinstance(text, str) else []
+    except ValueError:
         return []
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from anomstack_provider.alerting import events, gates
+from anomstack_provider.alerting import events
 from anomstack_provider.alerting.findings import Findings, Flags
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
@@ -18,6 +18,7 @@ from anomstack_provider.steps import finders
 from anomstack_provider.steps import score as score_step
 from anomstack_provider.steps.finders import Lateness
 from anomstack_provider.steps.ports import MetricRows
+from anomstack_provider.steps.scored import ScoredBatch
 from anomstack_provider.steps.tracks import Looked, Track
 from anomstack_provider.steps.training import stamp
 
@@ -44,7 +45,7 @@ class Late:
 
 
 def late_data(
-    spec: BatchSpec, window: RunWindow, late: Late, others: gates.Others, since: dict[str, np.datetime64]
+    spec: BatchSpec, window: RunWindow, late: Late, batch: ScoredBatch, since: dict[str, np.datetime64]
 ) -> Iterator[tuple[Looked, Mapping[datetime, tuple[str, ...]]]]:
     """
     Yield the track of each metric that is late by itself, and that of the batch with the names of who is late.
@@ -55,12 +56,12 @@ def late_data(
     for name in lateness.gaps:
         findings = lateness.of_metric(name)
         own = findings.take(_told_by_itself(lateness, name))
-        yield _late(spec, window, name, own, findings.grain, lateness.judged(name), others, since.get(name)), {}
+        yield _late(spec, window, name, own, findings.grain, lateness.judged(name), batch, since.get(name)), {}
     of_batch = lateness.of_batch()
     if len(of_batch):
         names = dict(zip(of_batch.times.tolist(), lateness.batch.metrics, strict=True))
         judged = lateness.batch.judged
-        yield _late(spec, window, spec.metric_batch, of_batch, of_batch.grain, judged, others, None), names
+        yield _late(spec, window, spec.metric_batch, of_batch, of_batch.grain, judged, batch, None), names
 
 
 def _told_by_itself(lateness: Lateness, name: str) -> Flags:
@@ -76,7 +77,7 @@ def _late(
     findings: Findings,
     lengths: NDArray[np.object_],
     times: Times,
-    others: gates.Others,
+    batch: ScoredBatch,
     since: np.datetime64 | None,
 ) -> Looked:
     cut, until = (stamp(moment - spec.completeness_delay) for moment in (window.start, window.end))
@@ -86,12 +87,13 @@ def _late(
 
     def quiet(position: int) -> Findings:
         at = slice(position, position + 1)
-        value = others.values(name, times[at])
+        value = batch.values(name, times[at])
         return Findings.of("late", times[at], np.zeros(1, np.int8), why=[()], grain=[str(lengths[-1])], value=value)
 
     # A silence is one event, and is over with the first bucket after it.
     merging = events.Merging(0, timedelta(0), 0, spec.renotify_pct, spec.event_expires)
-    track = Track.judge(spec, name, ("late",), times, findings, merging, quiet, others)
+    said = batch.said.get(name, ())
+    track = Track.judge(spec, name, ("late",), times, findings, merging, quiet, batch, said=said)
     opening = int(np.searchsorted(ends, cut, side="right"))
     newest = max(len(times) - spec.alert_recent_n - spec.alert_snooze_n, 0)
     first = newest if since is None else int(np.searchsorted(times, since))

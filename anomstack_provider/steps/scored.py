@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from anomstack_provider.alerting.findings import DOWN, NONE, UP
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.calendar import Calendar
+from anomstack_provider.detection.feedback import Verdicts
 from anomstack_provider.detection.series import EMPTY, Floats, Series, Times, split, split_columns
 from anomstack_provider.runtime.window import RunWindow
-from anomstack_provider.steps import finders
+from anomstack_provider.steps import feedback, finders
 from anomstack_provider.steps import score as score_step
 from anomstack_provider.steps.ports import MetricRows, Models
 from anomstack_provider.steps.training import freq_lengths, in_shard, longest_bucket, own_scores, stamp
@@ -70,6 +71,7 @@ class ScoredBatch:
 
     :param back: so many buckets before the window were read.
     :param known: from when on nothing of a metric is missing that there could be.
+    :param said: what people said of a metric's buckets, however long ago.
     """
 
     spec: BatchSpec
@@ -77,6 +79,7 @@ class ScoredBatch:
     scored: dict[str, Scored] = field(default_factory=dict)
     points: dict[str, Series] = field(default_factory=dict)
     known: dict[str, np.datetime64] = field(default_factory=dict)
+    said: Mapping[str, Verdicts] = field(default_factory=dict)
 
     def values(self, metric_name: str, times: Times) -> Floats:
         """Return the metric's values, NaN where it has none; of a resampled batch those of its scored buckets."""
@@ -138,6 +141,7 @@ def read_complete(
     # Changes of level are told by more points than are judged.
     since = None if spec.finds & {"threshold", "change"} else oldest - longest_bucket(spec)
     batch = _read(spec, window, store, back, since, filled_since)
+    batch.said = feedback.read(store, window.end)
     while names := unsettled(batch):
         back *= 4
         for shard in range(spec.shards):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -14,12 +15,18 @@ from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.findings import DIRECTIONS, Findings, Flags, Kind
 from anomstack_provider.alerting.transitions import tell
 from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.detection import feedback, grain
+from anomstack_provider.detection.feedback import Verdicts
 from anomstack_provider.detection.series import Times
+from anomstack_provider.steps.feedback import decided_at
+from anomstack_provider.steps.training import stamp
 
 Priority: TypeAlias = Literal["low", "normal", "high"]
 
 # What a finding that late data explain is stopped by, before any gate is asked.
 LATE_DATA = "late_data"
+# And what people stopped: by a snooze, or by what they said of the event.
+SNOOZE, FEEDBACK = "snooze", "feedback"
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Track:
     :param stopped: the gate that stopped each finding, "" where none did.
     :param merging: which of the findings are one event.
     :param quiet: returns the bucket at a position as if it had a finding.
+    :param said: what people said of the metric's buckets.
     """
 
     name: str
@@ -53,6 +61,7 @@ class Track:
     stopped: NDArray[np.object_]
     merging: events.Merging
     quiet: Callable[[int], Findings]
+    said: Verdicts = ()
 
     @classmethod
     def judge(
@@ -66,6 +75,7 @@ class Track:
         quiet: Callable[[int], Findings],
         others: gates.Others,
         explained: Flags | None = None,
+        said: Verdicts = (),
     ) -> Track:
         """
         Ask the gates of the metric.
@@ -76,7 +86,10 @@ class Track:
         stopped = gates.first_stop(verdicts, len(findings))
         if explained is not None:
             stopped[explained] = LATE_DATA
-        return cls(name, kinds, times, findings, verdicts, stopped, merging, quiet)
+        if said:
+            snoozed, _ = feedback.snoozed(said, _decided(spec, findings))
+            stopped[snoozed & (stopped == "")] = SNOOZE
+        return cls(name, kinds, times, findings, verdicts, stopped, merging, quiet, said)
 
     @property
     def at(self) -> NDArray[np.intp]:
@@ -101,22 +114,51 @@ class Track:
         def passed(k: int) -> tuple[str, ...]:
             return tuple(verdict.passed(int(kept[k])) for verdict in self.verdicts)
 
-        return tell(spec, self.name, [what for what in moved if what.position >= first], findings, self.quiet, passed)
+        news = [what for what in moved if what.position >= first]
+        told = tell(spec, self.name, news, findings, self.quiet, passed)
+        return [one for one in told if not _is_settled(spec, self.said, one)] if self.said else told
 
-    def stops(self, opening: int) -> list[Stopped]:
-        """Return the findings from a position on that a gate stopped."""
-        found = self.findings
+    def stops(self, spec: BatchSpec, opening: int) -> list[Stopped]:
+        """Return the findings from a position on that a gate or what people said stopped."""
+        found, stopped = self.findings, self._with_feedback(spec) if self.said else self.stopped
         return [
             Stopped(
                 self.name,
                 found.times[k],
-                str(self.stopped[k]),
+                str(stopped[k]),
                 DIRECTIONS[int(found.direction[k])],
                 float(found.value[k]),
                 float(found.expected[k]),
             )
-            for k in np.flatnonzero((self.stopped != "") & (self.at >= opening)).tolist()
+            for k in np.flatnonzero((stopped != "") & (self.at >= opening)).tolist()
         ]
+
+    def _with_feedback(self, spec: BatchSpec) -> NDArray[np.object_]:
+        """
+        Return what stopped each finding, also for those of an event that someone has settled.
+
+        Only for the record: without them before the fold, their echoes would make an event of their own.
+        """
+        over, stopped = self.merging.over(self.times), self.stopped.copy()
+        decided = _decided(spec, self.findings)
+        for direction in np.unique(self.findings.direction):
+            mine = np.flatnonzero((stopped == "") & (self.findings.direction == direction))
+            events_of = feedback.chains(self.at[mine], over)
+            settled, _ = feedback.stopped(self.said, self.findings.times[mine], decided[mine], events_of)
+            stopped[mine[settled]] = FEEDBACK
+        return stopped
+
+
+def _decided(spec: BatchSpec, found: Findings) -> Times:
+    """Return when each finding is decided: what was said counts from the moment it was given."""
+    return decided_at(spec, grain.mixed_ends(found.grain.tolist(), found.times, spec.timezone))
+
+
+def _is_settled(spec: BatchSpec, said: Verdicts, one: Alert) -> bool:
+    """Whether someone has said of the event, before this was decided, what makes it no news."""
+    bucket = np.array([stamp(one.bucket)])
+    (end,) = decided_at(spec, grain.mixed_ends([one.grain], bucket, spec.timezone)).tolist()
+    return bool(feedback.silenced(said, one.first_bucket or one.bucket, one.bucket, end.replace(tzinfo=UTC)))
 
 
 def _one_per_bucket(
