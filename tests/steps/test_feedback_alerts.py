@@ -28,6 +28,7 @@ LOUD = {
     "alert_snooze_n": 1,
     "train_cron_schedule": "0 0 1 2 *",  # one model for all
     "notify_closed": True,
+    "disable_change": True,
 }
 DAYS = [f"2024-02-{day:02d}" for day in range(18, 29)]
 
