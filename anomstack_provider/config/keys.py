@@ -342,8 +342,9 @@ class Alerts(Section):
         "min_volume, valid_range, guardrail, active_hours, maintenance}.",
     )
     freshness: Freshness = Field(
-        default="auto",
-        description="How long after the usual time the newest bucket may be missing: auto, off or a duration.",
+        default="off",
+        description="How long after the usual time the newest bucket may be missing: auto, off or a duration; "
+        "off with recipe anomstack.",
     )
     alert_max_n: AtLeastOne = Field(default=250, description="Points in an alert's chart, at most.")
     alert_metric_timestamp_max_days_ago: AtLeastOne = Field(

@@ -69,6 +69,7 @@ SEASONAL_DEFAULTS: dict[str, Any] = {
     "alert_threshold": None,
     "alert_smooth_n": 0,
     "merge_max_gap": "1d",
+    "freshness": "auto",
 }
 
 # Keys of metric_settings that messages tell.

@@ -133,7 +133,7 @@ OUR_DEFAULTS: dict[str, Any] = {
     "notify_closed": True,
     "alert_gates": Gates(),
     "metric_settings": {},
-    "freshness": "auto",
+    "freshness": "off",
 }
 ELSEWHERE = {"metric_batch", "model_configs", "preprocess_params"}
 
