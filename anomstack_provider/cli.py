@@ -1,5 +1,5 @@
 """
-The command line: ``anomstack preview``, ``validate`` and ``schema``.
+The command line: ``anomstack preview``, ``drill``, ``validate`` and ``schema``.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 fine, 1 the answer is bad news (a broken
 folder), 2 the call or the config is wrong.
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from anomstack_provider import cli_drill
 from anomstack_provider.config.errors import ConfigError, TemplateError
 from anomstack_provider.store.errors import StoreError
 
@@ -75,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         "done anyway when the table has no rows of the batch",
     )
     preview.set_defaults(run=_preview)
+
+    cli_drill.add_command(commands, common)
 
     validate = commands.add_parser(
         "validate", parents=[common], help="check a metrics folder; exit code 1 if it is broken"
