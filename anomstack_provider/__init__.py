@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"  # the only place: the build, the provider info and the command line read it from here
 
 _HOMES = {
+    "AnomalyGate": "anomstack_provider.operators.gate",
     "AnomstackAlertOperator": "anomstack_provider.operators.alert",
     "AnomstackIngestOperator": "anomstack_provider.operators.ingest",
     "AnomstackScoreOperator": "anomstack_provider.operators.score",
@@ -21,6 +22,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnomalyGate",
     "AnomstackAlertOperator",
     "AnomstackIngestOperator",
     "AnomstackScoreOperator",
@@ -32,6 +34,7 @@ __all__ = [
 if TYPE_CHECKING:
     from anomstack_provider.dag_factory import generate_dags
     from anomstack_provider.operators.alert import AnomstackAlertOperator
+    from anomstack_provider.operators.gate import AnomalyGate
     from anomstack_provider.operators.ingest import AnomstackIngestOperator
     from anomstack_provider.operators.score import AnomstackScoreOperator
     from anomstack_provider.operators.train import AnomstackTrainOperator

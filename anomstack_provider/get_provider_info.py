@@ -27,6 +27,7 @@ def get_provider_info() -> dict[str, Any]:
                     "anomstack_provider.operators.train",
                     "anomstack_provider.operators.score",
                     "anomstack_provider.operators.alert",
+                    "anomstack_provider.operators.gate",
                 ],
             }
         ],

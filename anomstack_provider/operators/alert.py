@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 from airflow.providers.common.compat.sdk import AirflowException
 
+from anomstack_provider.assets import anomaly_alias
 from anomstack_provider.operators.base import AnomstackOperator, StepSummary
+from anomstack_provider.operators.outlets import batch_name, emit_transitions
 from anomstack_provider.wiring.batches import open_hook, open_stores
 
 if TYPE_CHECKING:
@@ -25,7 +27,17 @@ class AnomstackAlertOperator(AnomstackOperator):
 
     What a channel did not acknowledge makes the task fail and is sent again, alone, by the next run or retry. Alerts
     of a backfill are stored but not sent unless the batch sets ``notify_on_backfill``.
+
+    Each event that opens or is over updates the batch's asset :func:`~anomstack_provider.assets.anomaly_opened` or
+    :func:`~anomstack_provider.assets.anomaly_closed`, once and when the task succeeds.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if (name := batch_name(self.metric_batch, self.config)) is not None:
+            alias = anomaly_alias(name)
+            self.add_outlets([alias])
+            self.add_inlets([alias])  # to be asked what was emitted before
 
     def execute(self, context: Context) -> StepSummary:
         """Decide, store and send."""
@@ -41,7 +53,13 @@ class AnomstackAlertOperator(AnomstackOperator):
         if report.failed:
             context["ti"].xcom_push("return_value", summary)
             raise AirflowException(report.describe_failures())
+        if self._notifies(context):
+            emit_transitions(context, self.spec.metric_batch, found.alerts)
         return summary
+
+    def _notifies(self, context: Context) -> bool:
+        run: Any = context["dag_run"]
+        return self.spec.notify_on_backfill or run.run_type != "backfill"
 
     def _deliver(self, alerts: Any, context: Context, window: RunWindow) -> DeliveryReport:
         from anomstack_provider.alerting.channels import open_channels
@@ -65,7 +83,7 @@ class AnomstackAlertOperator(AnomstackOperator):
             # A retry of the same task takes up its own claims; another run waits until they are free or old.
             claimant=f"{run.dag_id}/{run.run_id}/{self.task_id}",
             clock=lambda: datetime.now(UTC),
-            notify=spec.notify_on_backfill or run.run_type != "backfill",
+            notify=self._notifies(context),
             route=Routing(spec).channels,
             rules=HoldingRules.of(spec, window.as_of),
             first_line=told.first_line,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from anomstack_provider.assets import metrics_alias
 from anomstack_provider.operators.base import AnomstackOperator, StepSummary
+from anomstack_provider.operators.outlets import batch_name, emit_update
 from anomstack_provider.wiring import settings
 from anomstack_provider.wiring.templates import template_context
 
@@ -25,6 +27,8 @@ class AnomstackIngestOperator(AnomstackOperator):
     ``data_interval_end``, ``as_of``; UTC). Rows that cannot be stored are refused by name, the others are stored, and
     the task fails at the end.
 
+    Rows that were written update the batch's asset :func:`~anomstack_provider.assets.metrics_updated`.
+
     :param sql: the query, so that the UI shows it rendered; the batch's ``ingest_sql`` if None.
     """
 
@@ -36,6 +40,8 @@ class AnomstackIngestOperator(AnomstackOperator):
         self.sql = sql if sql is not None else (self.config or {}).get("ingest_sql")
         # As written: with a history the query is rendered once more for every part of it.
         self._template = self.sql
+        if (name := batch_name(self.metric_batch, self.config)) is not None:
+            self.add_outlets([metrics_alias(name)])
 
     def get_template_env(self, dag: Any = None) -> jinja2.Environment:
         """Return the DAG's template environment, which also finds includes below the metrics folder."""
@@ -67,8 +73,11 @@ class AnomstackIngestOperator(AnomstackOperator):
 
         store = open_stores(self.spec).metrics
         store.ensure_table()
-        result = ingest(self.spec, self.window(context), store, lambda window: self._fetch(window, context))
-        return self.finish(context, result)
+        window = self.window(context)
+        result = ingest(self.spec, window, store, lambda part: self._fetch(part, context))
+        summary = self.finish(context, result)
+        emit_update(context, self.spec.metric_batch, window, result.rows)
+        return summary
 
     def _fetch(self, window: RunWindow, context: Context) -> pd.DataFrame:
         from anomstack_provider.wiring.fetch import fetch_function, fetch_query

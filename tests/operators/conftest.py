@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.api.datamodels._generated import DagRun
-from airflow.sdk.execution_time.context import MacrosAccessor
+from airflow.sdk.execution_time.context import MacrosAccessor, OutletEventAccessors
 
 
 def at(text: str) -> datetime:
@@ -37,6 +37,26 @@ class TaskInstance:
         return self.left_by.get(task_ids)
 
 
+@dataclass(frozen=True)
+class Emitted:
+    """An asset event, as a task asks Airflow for it."""
+
+    uri: str
+    extra: dict[str, Any]
+
+
+class Recorded(dict[str, list[Emitted]]):
+    """The border to Airflow's record of asset events: those of the tasks that succeeded, by alias."""
+
+    def __getitem__(self, alias: Any) -> list[Emitted]:
+        return self.get(alias.name, [])
+
+    def add(self, emitted: OutletEventAccessors) -> None:
+        for alias, accessor in emitted.items():
+            own = self.setdefault(alias.name, [])
+            own += [Emitted(event.dest_asset_key.uri, event.extra) for event in accessor.asset_alias_events]
+
+
 class Task:
     """One run of one operator."""
 
@@ -46,6 +66,7 @@ class Task:
         interval: tuple[str, str] | None = ("2024-03-05", "2024-03-06"),
         run_type: str = "scheduled",
         run_after: str = "2024-03-06T00:00:01",
+        recorded: Recorded | None = None,
     ) -> None:
         start, end = (at(text) for text in interval) if interval else (None, None)
         fields: dict[str, Any] = {
@@ -65,7 +86,10 @@ class Task:
             fields["partition_key"] = None
         self.operator = operator
         self.ti = TaskInstance()
+        self.recorded = Recorded() if recorded is None else recorded
         self.context: Any = {
+            "inlet_events": self.recorded,
+            "outlet_events": OutletEventAccessors(),
             "dag_run": DagRun(**fields),
             "ti": self.ti,
             "macros": MacrosAccessor(),
@@ -78,7 +102,9 @@ class Task:
         """Render as the task runner does, execute, and return what would become the XCom, through JSON."""
         dag = self.operator.dag
         self.operator.render_template_fields(self.context, dag.get_template_env())
-        return json.loads(json.dumps(self.operator.execute(self.context)))
+        left = json.loads(json.dumps(self.operator.execute(self.context)))
+        self.recorded.add(self.context["outlet_events"])
+        return left
 
 
 @pytest.fixture

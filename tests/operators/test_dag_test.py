@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
+from anomstack_provider.assets import anomaly_opened, metrics_updated
+
 Query = Callable[[str], list[tuple[Any, ...]]]
 
 FILE = (
@@ -34,6 +36,7 @@ BATCH = """
     alert_smooth_n: 0
     alert_snooze_n: 0
     alert_threshold: 0.99
+    disable_change: true
     alert_methods: email
     email_to: team@example.com
 """
@@ -123,6 +126,25 @@ def test_a_run_in_which_all_is_well_is_green(generated, query: Query, mails: lis
     assert left["alert"][0]["outcomes"] == {"alerted": 1, "evaluated": 2}
     assert len(mails) == 1
     assert query("SELECT metric_name FROM fine_metrics WHERE metric_type = 'alert'") == [("calls",)]
+
+
+def test_airflow_has_one_asset_event_per_event_however_often_a_run_is_repeated(generated, mails: list[Any]) -> None:
+    from airflow.settings import engine
+    from sqlalchemy import text
+
+    counted = []
+    for _ in range(2):
+        assert ran(generated["anomstack_fine"], datetime(2024, 3, 6, tzinfo=UTC))[0] == "success"
+        with engine.connect() as connection:
+            rows = connection.execute(
+                text("SELECT uri, event.extra FROM asset_event AS event JOIN asset ON asset.id = event.asset_id")
+            ).fetchall()
+        opened = [json.loads(extra) for uri, extra in rows if uri == anomaly_opened("fine").uri]
+        counted.append((len(opened), sum(uri == metrics_updated("fine").uri for uri, _ in rows)))
+    (first, updates), (second, updates_then) = counted
+    assert (first, second) == (1, 1)
+    assert updates_then == updates + 1
+    assert opened[0]["metric_name"] == "calls"
 
 
 def test_one_bad_metric_turns_the_run_red_and_its_neighbours_are_alerted(

@@ -36,7 +36,9 @@ def test_one_version_everywhere(repository: Path):
 
 @pytest.mark.parametrize("module", [m for entry in get_provider_info()["operators"] for m in entry["python-modules"]])
 def test_operators_exist(module: str):
-    names = [name for name in dir(importlib.import_module(module)) if re.fullmatch(r"Anomstack\w+Operator", name)]
+    names = [
+        name for name in dir(importlib.import_module(module)) if re.fullmatch(r"Anomstack\w+Operator|AnomalyGate", name)
+    ]
     assert names
 
 

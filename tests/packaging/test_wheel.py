@@ -48,15 +48,17 @@ def test_data_files_are_installed_beside_the_code(installation, pattern: str):
     assert int(count) >= 1
 
 
-def test_airflow_does_not_load_the_example_dags_by_itself(installation):
-    """Airflow 3.3 makes a bundle of a provider's example DAGs; theirs would be the ids of the user's own file."""
+def test_airflow_loads_the_examples_but_not_the_file_to_copy(installation):
+    """Airflow 3.3 makes a bundle of a provider's example DAGs; a second copy would take the ids of the user's own."""
     code = """
 import pathlib, anomstack_provider
 from airflow.utils.file import list_py_file_paths
 folder = pathlib.Path(anomstack_provider.__file__).parent / "example_dags"
-print("FOUND", [path.name for path in folder.glob("*.py")], list_py_file_paths(folder, safe_mode=False))
+loaded = [pathlib.Path(path).name for path in list_py_file_paths(folder, safe_mode=True)]
+print("FOUND", sorted(path.name for path in folder.glob("*.py")), sorted(loaded))
 """
-    assert "FOUND ['anomstack_dags.py'] []" in installation.python("-c", code).stdout
+    examples = ["anomaly_gate.py", "anomaly_response.py"]
+    assert f"FOUND {[*examples, 'anomstack_dags.py']} {examples}" in installation.python("-c", code).stdout
 
 
 def test_licence_is_in_the_wheel(wheel: Path):

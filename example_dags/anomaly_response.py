@@ -1,0 +1,31 @@
+"""Started by Airflow whenever an event opens on a metric of the batch "flights", to do something about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import dag, task
+
+from anomstack_provider.assets import anomaly_opened
+
+
+@dag(schedule=[anomaly_opened("flights")], tags=["anomstack", "example"])
+def example_anomaly_response() -> None:
+    """One run may be started by several events; each carries the alert that opened it."""
+
+    @task
+    def respond(triggering_asset_events: Any = None) -> list[str]:
+        """Say which metrics are out of their range; a real response would look further, or repair."""
+        lines = []
+        for events in triggering_asset_events.values():
+            for event in events:
+                alert = event.extra
+                value, expected = alert["value"], alert["expected"]
+                lines.append(f"[{alert['severity']}] {alert['metric_name']}: {value}, expected {expected}")
+        print("\n".join(lines))
+        return sorted(lines)
+
+    respond()
+
+
+example_anomaly_response()
