@@ -270,7 +270,7 @@ class Train(Section):
     )
     train_n_jobs: Jobs = Field(
         default=1,
-        description="Metrics that a task fits at a time, in threads, with recipe anomstack; -1 is one per processor.",
+        description="Processes in which a task fits metrics with recipe anomstack; -1 is one per processor.",
     )
     train_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not trained.")
     train_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to train on instead.")

@@ -199,7 +199,7 @@ def _no_switch(value: object) -> object:
 
 def _some_jobs(value: int) -> int:
     if value == 0:
-        raise ValueError("expected a number of threads, or -1 for one per processor, got 0")
+        raise ValueError("expected a number of processes, or -1 for one per processor, got 0")
     return value
 
 

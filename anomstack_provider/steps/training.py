@@ -8,7 +8,6 @@ it, the train step ahead of time or the score step that finds none stored, comes
 from __future__ import annotations
 
 import logging
-import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ from anomstack_provider.detection.series import EMPTY, Series, split, split_colu
 from anomstack_provider.steps.ports import MetricRows
 
 log = logging.getLogger(__name__)
+
+_IDLE_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -225,23 +226,22 @@ def _fit(spec: BatchSpec, ready: Mapping[str, batch.Training]) -> Iterator[tuple
 
 def _fit_detectors(spec: BatchSpec, ready: Sequence[batch.Training]) -> list[pipeline.FittedMetric | Exception]:
     """
-    Return each metric's detectors or why it has none, fitted in as many threads as the batch asks for.
+    Return each metric's detectors or why it has none, fitted in as many processes as the batch asks for.
 
-    Threads: a Celery worker is a daemon and may have no child processes, and each process would import PyOD first.
+    Processes, since fitting a forest is mostly Python, which threads would do one after another. Where a process may
+    have no children joblib says so and goes on with one.
     """
-
-    def fit(one: batch.Training) -> pipeline.FittedMetric | Exception:
-        try:
-            return pipeline.fit(one.series, one.grain, spec.preprocess_params, spec.model_configs, spec.timezone)
-        except Exception as error:
-            return error
-
     from joblib import Parallel, delayed
 
-    # The filters of warnings are the process's, not a thread's: what detectors switch is put back when all are done.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fitted: list[pipeline.FittedMetric | Exception] = Parallel(spec.train_n_jobs, backend="threading")(
-            delayed(fit)(one) for one in ready
-        )
+    fits = (delayed(_fit_metric)(spec, one) for one in ready)
+    # A task's process may end without a word to its workers: they leave when they have had nothing to do for a while.
+    parallel = Parallel(spec.train_n_jobs, backend="loky", idle_worker_timeout=_IDLE_SECONDS)
+    fitted: list[pipeline.FittedMetric | Exception] = parallel(fits)
     return fitted
+
+
+def _fit_metric(spec: BatchSpec, one: batch.Training) -> pipeline.FittedMetric | Exception:
+    try:
+        return pipeline.fit(one.series, one.grain, spec.preprocess_params, spec.model_configs, spec.timezone)
+    except Exception as error:
+        return error

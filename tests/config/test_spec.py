@@ -387,7 +387,7 @@ def test_both_spellings_of_a_key_are_accepted():
         ({"shards": 0}, [("shards", "expected 1 or more, got 0")]),
         (
             {"train_n_jobs": 0},
-            [("train_n_jobs", "expected a number of threads, or -1 for one per processor, got 0")],
+            [("train_n_jobs", "expected a number of processes, or -1 for one per processor, got 0")],
         ),
         ({"train_n_jobs": -2}, [("train_n_jobs", "expected -1 or more, got -2")]),
         ({"train_n_jobs": True}, [("train_n_jobs", "expected a number, got true")]),
