@@ -206,16 +206,17 @@ def _as_json(found: Preview) -> str:
 
 
 def _as_text(spec: BatchSpec, found: Preview) -> str:
-    from anomstack_provider.alerting.message import compose
+    from anomstack_provider.steps.charts import Briefings
     from anomstack_provider.steps.preview import by_week
 
+    told = Briefings(spec, found.rows)
     period = f"{found.window.start:%Y-%m-%d %H:%M} to {found.window.end:%Y-%m-%d %H:%M} UTC"
     happened = found.outcomes()["events"]
     counts = ", ".join(f"{happened[name]} {name}" for name in _TRANSITIONS if name in happened) or "none"
     lines = [f"{spec.metric_batch}, {period}: {len(found.alerts)} alerts would have been sent; events: {counts}", ""]
     lines += [f"  {switch} is set: a live run sends none" for switch in found.switched_off]
     for alert in found.alerts:
-        lines.append(f"  {alert.transition:9} " + compose(alert, timezone=spec.timezone, links={}).first_line)
+        lines.append(f"  {alert.transition:9} {told.first_line(alert)}")
     weeks = by_week(found.alerts)
     if weeks:
         lines += ["", "events opened per metric and week:"]

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from anomstack_provider.alerting.channels.base import Channel
     from anomstack_provider.alerting.message import Message
     from anomstack_provider.config.spec import BatchSpec
+    from anomstack_provider.steps.charts import Briefings
     from anomstack_provider.steps.drill import Drilled
-    from anomstack_provider.steps.ports import MetricRows
 
 _KINDS = ("spike", "drop", "flat", "gap", "drift")
 
@@ -56,6 +56,8 @@ def _size(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from anomstack_provider.alerting.drill import as_drill
+    from anomstack_provider.steps.charts import Briefings
     from anomstack_provider.steps.drill import drill
     from anomstack_provider.wiring.batches import load_spec, open_stores
 
@@ -67,11 +69,12 @@ def _run(arguments: argparse.Namespace) -> int:
     for found in drill(spec, arguments.metric, table, kinds=arguments.kinds, size=arguments.size):
         row = _facts(found)
         if found.alert is not None:
-            message = _message(spec, found.alert)
+            told = Briefings(spec, found.rows)
+            message = as_drill(told.compose(found.alert))
             row["first_line"] = message.first_line
             chart, name = None, f"drill-{found.kind}-{found.alert.event_id[:6]}.png"
             if arguments.charts or channel:
-                chart = _chart(spec, found.rows, found.alert)
+                chart = _chart(told, found.alert)
             if arguments.charts and chart is not None:
                 arguments.charts.mkdir(parents=True, exist_ok=True)
                 (arguments.charts / name).write_bytes(chart)
@@ -106,19 +109,10 @@ def _facts(found: Drilled) -> dict[str, Any]:
     }
 
 
-def _message(spec: BatchSpec, alert: Alert) -> Message:
-    from anomstack_provider.alerting.drill import as_drill
-    from anomstack_provider.alerting.message import compose
-
-    return as_drill(compose(alert, timezone=spec.timezone, links={}))
-
-
-def _chart(spec: BatchSpec, rows: MetricRows, alert: Alert) -> bytes | None:
+def _chart(told: Briefings, alert: Alert) -> bytes | None:
     """Return the chart, None where it cannot be drawn: the message goes out all the same."""
-    from anomstack_provider.steps.charts import Charts
-
     try:
-        return Charts(spec, rows).draw(alert)
+        return told.draw(alert)
     except Exception as error:  # as in a real delivery
         print(f"the chart could not be drawn: {type(error).__name__}: {error}", file=sys.stderr)
         return None

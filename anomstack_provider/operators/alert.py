@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowException
 from anomstack_provider.assets import anomaly_alias
 from anomstack_provider.operators.base import AnomstackOperator, StepSummary
 from anomstack_provider.operators.outlets import batch_name, emit_transitions
+from anomstack_provider.operators.upstream import upstream_text
 from anomstack_provider.wiring.batches import open_hook, open_stores
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class AnomstackAlertOperator(AnomstackOperator):
         links = _links(context, query=bool(spec.ingest_sql) and not spec.disable_ingest)
         run: Any = context["dag_run"]
         ledger = DeliveryLedger(open_hook(spec), spec.table_key, spec.metric_batch)
-        told = Briefings(spec, open_stores(spec).metrics, links)
+        told = Briefings(spec, open_stores(spec).metrics, links, upstream_text(context))
         return deliver(
             alerts,
             ledger=ledger,

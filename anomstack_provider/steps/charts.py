@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anomstack_provider.alerting import rules
-from anomstack_provider.alerting.about import About, Surroundings
+from anomstack_provider.alerting.about import Surroundings
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.buckets import first_bucket, last_bucket
 from anomstack_provider.alerting.chart import draw
@@ -39,17 +39,12 @@ _TICK = timedelta(microseconds=1)
 _NO_TIMES, _NO_VALUES = np.empty(0, "datetime64[us]"), np.empty(0)
 
 
-def _untold(_: str) -> About:
-    return About()
-
-
 @dataclass
 class Briefings:
     """
     Messages and charts of the alerts of one batch; the series around an alert is read once for both.
 
     :param links: URL per name, shown in every message.
-    :param about: what the config tells of a metric, by its name.
     :param upstream: what Airflow says of where the batch's data come from.
     :param actions: URL per answer to an alert; without any the command that answers is shown.
     """
@@ -57,14 +52,13 @@ class Briefings:
     spec: BatchSpec
     store: MetricRows
     links: Mapping[str, str] = field(default_factory=dict)
-    about: Callable[[str], About] = _untold
     upstream: str | None = None
     actions: Callable[[Alert], Mapping[str, str]] | None = None
     _last: tuple[Alert, tuple[ChartData, Surroundings]] | None = None
 
     def first_line(self, alert: Alert) -> str:
         """Return the message's first line; reads nothing."""
-        return headline(alert, self.spec.timezone, self.about(alert.metric_name)).line
+        return headline(alert, self.spec.timezone, self.spec.about(alert.metric_name)).line
 
     def compose(self, alert: Alert) -> Message:
         """Return the message; without what surrounds the alert where that cannot be read: it has to go out."""
@@ -77,7 +71,7 @@ class Briefings:
             alert,
             timezone=self.spec.timezone,
             links=self.links,
-            about=self.about(alert.metric_name),
+            about=self.spec.about(alert.metric_name),
             around=around,
             actions=self.actions(alert) if self.actions else None,
         )
@@ -85,7 +79,7 @@ class Briefings:
     def draw(self, alert: Alert) -> bytes:
         """Return the chart as a PNG; raises whatever reading or drawing raises."""
         data, _ = self._read(alert)
-        return draw(alert, data, timezone=self.spec.timezone, about=self.about(alert.metric_name))
+        return draw(alert, data, timezone=self.spec.timezone, about=self.spec.about(alert.metric_name))
 
     def _read(self, alert: Alert) -> tuple[ChartData, Surroundings]:
         if self._last is None or self._last[0] != alert:

@@ -131,6 +131,10 @@ class _Beside:
         known = (rows.newest_timestamp(metric_type, before) for rows in (self._store, self._own))
         return max((moment for moment in known if moment is not None), default=None)
 
+    def metric_names(self, metric_type: str, *, since: datetime | None, until: datetime) -> list[str]:
+        names = (rows.metric_names(metric_type, since=since, until=until) for rows in (self._store, self._own))
+        return sorted({name for known in names for name in known})
+
     def replace(self, rows: pd.DataFrame, *, clear: pd.DataFrame | None = None) -> int:
         """Keep the rows in memory; what is to be cleared are alerts, which are not looked at."""
         return self._own.replace(rows)

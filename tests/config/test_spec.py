@@ -159,6 +159,7 @@ def test_the_seasonal_recipe_has_defaults_of_its_own():
         "disable_change": True,
         "alert_smooth_n": 0,
         "merge_max_gap": timedelta(days=1),
+        "freshness": "auto",
     }
 
 
@@ -536,7 +537,7 @@ def test_the_seasonal_recipe_looks_for_changes_only_when_asked_to():
 def test_the_alert_task_looks_for_what_is_switched_on():
     bounds = {"m": {"upper": 1}}
     assert spec().finds == {"anomaly", "late"}
-    assert spec(recipe="anomstack").finds == {"anomaly", "change", "late"}
+    assert spec(recipe="anomstack").finds == {"anomaly", "change"}
     assert spec(tholdalert_thresholds=bounds, disable_tholdalert=False, freshness="off").finds == {
         "anomaly",
         "threshold",

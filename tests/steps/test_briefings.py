@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomstack_provider.alerting.about import About, Surroundings
+from anomstack_provider.alerting.about import Surroundings
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.chart_data import ChartData
 from anomstack_provider.config.spec import BatchSpec
@@ -98,7 +98,7 @@ def test_message_and_chart_read_once(rows: Rows) -> None:
 
 
 def test_the_first_line_alone_reads_nothing(rows: Rows) -> None:
-    told = Briefings(spec(), rows, about={"orders": About("Orders", "EUR")}.__getitem__)
+    told = Briefings(spec(metric_settings={"orders": {"title": "Orders", "unit": "EUR"}}), rows)
     line = told.first_line(ALERT)
     assert rows.reads == 0
     assert line == told.compose(ALERT).first_line
@@ -115,8 +115,8 @@ def test_the_message_goes_out_though_nothing_can_be_read(rows: Rows) -> None:
 
 
 def test_a_message_tells_what_the_config_says_of_the_metric(rows: Rows) -> None:
-    about = {"orders": About("Orders", "EUR", "Ann", "https://wiki/r", "https://bi/d")}
-    told = Briefings(spec(), rows, {"Run": "https://airflow/run"}, about.__getitem__)
+    about = {"title": "Orders", "unit": "EUR", "owner": "Ann", "runbook": "https://wiki/r", "dashboard": "https://bi/d"}
+    told = Briefings(spec(metric_settings={"orders": about}), rows, {"Run": "https://airflow/run"})
     message = told.compose(ALERT)
     assert message.first_line == "[HIGH] Orders (hourly) 42 % below expected: 58 EUR (Mon 1 Jul 12:00 UTC)"
     addresses = [line.split()[-1] for line in message.text.splitlines() if "https://" in line]
