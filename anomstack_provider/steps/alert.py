@@ -116,7 +116,7 @@ def _tell(
         rows = batch.scored[name]
         told.suppressed += _suppressed(spec, rows, window)
         # The suppressed ones too: an event of the calendar may have been added since.
-        all_times = np.union1d(track.times, rows.times)
+        all_times = np.union1d(track.times, rows.times[rows.suppressed])
     if not len(all_times):
         return
     first = track.times[looked.first] if len(track.times) else all_times[0]

@@ -56,12 +56,20 @@ def late_data(
     for name in lateness.gaps:
         findings = lateness.of_metric(name)
         own = findings.take(_told_by_itself(lateness, name))
-        yield _late(spec, window, name, own, findings.grain, lateness.judged(name), batch, since.get(name)), {}
+        yield (
+            _late(
+                spec, window, name, own, findings.times, findings.grain, lateness.judged(name), batch, since.get(name)
+            ),
+            {},
+        )
     of_batch = lateness.of_batch()
     if len(of_batch):
         names = dict(zip(of_batch.times.tolist(), lateness.batch.metrics, strict=True))
         judged = lateness.batch.judged
-        yield _late(spec, window, spec.metric_batch, of_batch, of_batch.grain, judged, batch, None), names
+        yield (
+            _late(spec, window, spec.metric_batch, of_batch, of_batch.times, of_batch.grain, judged, batch, None),
+            names,
+        )
 
 
 def _told_by_itself(lateness: Lateness, name: str) -> Flags:
@@ -75,20 +83,23 @@ def _late(
     window: RunWindow,
     name: str,
     findings: Findings,
+    late_times: Times,
     lengths: NDArray[np.object_],
     times: Times,
     batch: ScoredBatch,
     since: np.datetime64 | None,
 ) -> Looked:
     cut, until = (stamp(moment - spec.completeness_delay) for moment in (window.start, window.end))
-    # Silences of one metric nearly always have buckets of one length.
-    ends = grain.mixed_ends([str(lengths[-1])] * len(times), times, spec.timezone)
-    times, ends = times[ends <= until], ends[ends <= until]
+    # A bucket is as long as the newest late one before it.
+    own = lengths[np.clip(np.searchsorted(late_times, times, side="right") - 1, 0, None)]
+    ends = grain.mixed_ends(own.tolist(), times, spec.timezone)
+    closed = ends <= until
+    times, ends, own = times[closed], ends[closed], own[closed]
 
     def quiet(position: int) -> Findings:
         at = slice(position, position + 1)
         value = batch.values(name, times[at])
-        return Findings.of("late", times[at], np.zeros(1, np.int8), why=[()], grain=[str(lengths[-1])], value=value)
+        return Findings.of("late", times[at], np.zeros(1, np.int8), why=[()], grain=own[at], value=value)
 
     # A silence is one event, and is over with the first bucket after it.
     merging = events.Merging(0, timedelta(0), 0, spec.renotify_pct, spec.event_expires)

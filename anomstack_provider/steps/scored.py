@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from anomstack_provider.alerting.findings import DOWN, NONE, UP
 from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.detection import grain
 from anomstack_provider.detection.calendar import Calendar
 from anomstack_provider.detection.feedback import Verdicts
 from anomstack_provider.detection.series import EMPTY, Floats, Series, Times, split, split_columns
@@ -178,12 +179,24 @@ def _read(
     batch = ScoredBatch(spec, back, points=split(frame[frame["metric_type"] == "metric"]))
     own = frame[own_scores(frame)]
     for name, (times, scores, metadata) in split_columns(own, "metric_value", "metadata").items():
+        closed = _closed(spec, times, metadata, window)
+        times, scores, metadata = times[closed], scores[closed], metadata[closed]
         marks = Calendar.for_metric(spec, name).marks(times, spec.timezone)
         batch.scored[name] = Scored(times, scores.astype(np.float64), metadata, marks.suppressed, marks.notes)
         batch.points.setdefault(name, Series(times, np.full(len(times), np.nan)))
     for name, points in batch.points.items():
         batch.known[name] = _known_since(spec, points.times, cut, back, filled_since)
     return batch
+
+
+def _closed(spec: BatchSpec, times: Times, metadata: NDArray[Any], window: RunWindow) -> NDArray[np.bool_]:
+    """Return which buckets are closed by the end of the window: those of a later run may have scores already."""
+    until = stamp(window.end - spec.completeness_delay)
+    closed = np.ones(len(times), bool)
+    recent = int(np.searchsorted(times, until - np.timedelta64(longest_bucket(spec))))
+    grains = [json.loads(text)["grain"] for text in metadata[recent:]]
+    closed[recent:] = grain.mixed_ends(grains, times[recent:], spec.timezone) <= until
+    return closed
 
 
 def _known_since(

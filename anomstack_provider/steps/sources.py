@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ class Source:
     :param opening: start of the first bucket that had not closed before the run's window.
     :param recent: so many of the newest buckets are looked at in any case.
     :param begins: from this position on no bucket is missing, once enough is read.
+    :param grains: lengths of the buckets, for scores; ``ends`` where they end, for values.
     """
 
     kinds: tuple[Kind, ...]
@@ -49,6 +50,8 @@ class Source:
     opening: np.datetime64
     recent: int
     begins: int = 0
+    grains: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, object))
+    ends: Times = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
 
 
 def sources(spec: BatchSpec, window: RunWindow, name: str, batch: ScoredBatch) -> list[Source]:
@@ -59,7 +62,7 @@ def sources(spec: BatchSpec, window: RunWindow, name: str, batch: ScoredBatch) -
     if kinds := tuple(kind for kind in _VALUE_KINDS if kind in spec.finds):
         found.append(_of_values(spec, window, name, kinds, batch))
     if len(found) == 2 and spec.preprocess_params.freq is None:
-        return [_together(*found)]
+        return [_together(spec, window, *found)]
     return found
 
 
@@ -99,6 +102,7 @@ def _of_scores(spec: BatchSpec, window: RunWindow, rows: Scored) -> Source:
         # Those that could mute the newest ones too: a late one, or one of a run that never was, is told all the same.
         recent=spec.alert_recent_n + spec.alert_snooze_n,
         begins=spec.alert_smooth_n,
+        grains=np.array([json.loads(text)["grain"] for text in rows.metadata], object),
     )
 
 
@@ -153,19 +157,37 @@ def _of_values(spec: BatchSpec, window: RunWindow, name: str, kinds: tuple[Kind,
         quiet=quiet,
         opening=_start(series.times, int(np.searchsorted(buckets.ends[kept], cut, side="right"))),
         recent=max(recent[kind] for kind in kinds),
+        ends=buckets.ends[kept],
     )
 
 
-def _together(scores: Source, values: Source) -> Source:
-    """Return both as one; of the buckets with scores those that were stored before the values begin are left out."""
+def _together(spec: BatchSpec, window: RunWindow, scores: Source, values: Source) -> Source:
+    """
+    Return both as one; of the buckets with scores those that were stored before the values begin are left out.
+
+    A bucket is closed when it is by the grain of its score, or of the score before it, and by that of its values:
+    whoever finds it open would tell of it later than the other.
+    """
     since = values.times[0] if len(values.times) else _END
     times = np.union1d(scores.times[scores.times >= since], values.times)
+    ends = times.copy()
+    if len(scores.times):
+        newest = np.clip(np.searchsorted(scores.times, times, side="right") - 1, 0, None)
+        ends = grain.mixed_ends(scores.grains[newest].tolist(), times, spec.timezone)
+    at = np.searchsorted(values.times, times)
+    known = at < len(values.times)
+    ends[known] = np.maximum(ends[known], values.ends[at[known]])
+    cut, until = (stamp(moment - spec.completeness_delay) for moment in (window.start, window.end))
+    still_open = np.flatnonzero(~known | (ends > until))
+    times, ends = (array[: still_open[0]] if len(still_open) else array for array in (times, ends))
+    open_before = np.flatnonzero(ends > cut)
+    found = Findings.together([scores.findings, values.findings])
     return Source(
         kinds=(*scores.kinds, *values.kinds),
         times=times,
-        findings=Findings.together([scores.findings.take(scores.findings.times >= since), values.findings]),
+        findings=found.take(np.isin(found.times, times)),
         quiet=lambda start: (scores if np.isin(start, scores.times) else values).quiet(start),
-        opening=min(scores.opening, values.opening),
+        opening=times[open_before[0]] if len(open_before) else _END,
         recent=max(scores.recent, values.recent),
         begins=scores.begins,
     )
