@@ -378,8 +378,7 @@ class ThresholdAlerts(Section):
     )
     tholdalert_thresholds: Annotated[dict[str, Threshold], BeforeValidator(nothing_is_empty)] = Field(
         default_factory=dict,
-        description="Bounds of single metrics, compared with stored values: {metric: {upper, lower}}; a value at a bound is "
-        "within.",
+        description="Bounds of single metrics: {metric: {upper, lower}}; a stored value at a bound is within.",
     )
     tholdalert_methods: MethodList = Field(default=("email", "slack"), description="Channels threshold alerts go to.")
     tholdalert_recent_n: AtLeastOne = Field(default=1, description="Newest buckets that are compared.")

@@ -7,7 +7,6 @@ delivery ledger.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,23 +17,20 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from anomstack_provider.alerting import events, rules
+from anomstack_provider.alerting import rules
 from anomstack_provider.alerting.alert import Alert
-from anomstack_provider.alerting.findings import DOWN, UP, Findings
+from anomstack_provider.alerting.findings import Findings
 from anomstack_provider.alerting.transitions import ROW_TYPES, stored_rows
-from anomstack_provider.alerting.wording import number
 from anomstack_provider.config.spec import BatchSpec
-from anomstack_provider.detection import grain
-from anomstack_provider.detection.series import Floats, Times
+from anomstack_provider.detection.series import Times
 from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps.late import Late, late_data
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import COLUMNS, MetricRows, Models
 from anomstack_provider.steps.scored import BEGINNING, Scored, ScoredBatch, read_complete
-from anomstack_provider.steps.stored import Late, late_data, values_of
+from anomstack_provider.steps.sources import Source, first_open, merging, sources
 from anomstack_provider.steps.tracks import Looked, Stopped, Track
-from anomstack_provider.steps.training import longest_bucket, stamp
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +67,8 @@ class _Told:
         found = track.alerts(spec, looked.first)
         self.alerts += found
         self.stopped += track.stops(looked.opening)
-        self.clear.append((track.name, ROW_TYPES[track.kind], track.times[looked.first :] if clear is None else clear))
+        times = track.times[looked.first :] if clear is None else clear
+        self.clear += [(track.name, ROW_TYPES[kind], times) for kind in track.kinds]
         return found
 
 
@@ -87,23 +84,10 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
     batch = read_complete(spec, window, store, models, partial(_unsettled, spec, window, late))
     told = _Told()
     since: dict[str, np.datetime64] = {}
-    for name, rows in batch.scored.items() if "anomaly" in spec.finds else ():
-        if name in spec.alert_exclude_metrics or not len(rows.times):
-            continue
+    for name in batch.points:
         with _alone(told, name):
-            looked = _on_scores(spec, window, name, batch, late)
-            judged = looked.track.times
-            since[name] = judged[looked.first] if len(judged) else rows.times[0]
-            # The suppressed ones too: an event of the calendar may have been added since.
-            found = told.add(spec, looked, rows.times[rows.times >= since[name]])
-            told.suppressed += _suppressed(spec, rows, window)
-            told.outcomes[name] = _outcome(spec, name, batch, found)
-    for name, tracks in values_of(spec, window, store, late, batch).items():
-        with _alone(told, name):
-            for looked in tracks:
-                if told.add(spec, looked):
-                    told.outcomes[name] = "alerted"
-            told.outcomes.setdefault(name, "evaluated")
+            for looked in _looked_at(spec, window, name, batch, late):
+                _tell(spec, window, looked, batch, told, since)
     for looked, names in late_data(spec, window, late, batch, since):
         with _alone(told, looked.track.name):
             found = told.add(spec, looked)
@@ -118,6 +102,32 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
     }
     result = StepResult("alert", written, told.outcomes, facts)
     return AlertResult(tuple(alerts), result, tuple(told.stopped))
+
+
+def _tell(
+    spec: BatchSpec,
+    window: RunWindow,
+    looked: Looked,
+    batch: ScoredBatch,
+    told: _Told,
+    since: dict[str, np.datetime64],
+) -> None:
+    """Tell one track of a metric that has buckets."""
+    name, track = looked.track.name, looked.track
+    all_times = track.times
+    if "anomaly" in track.kinds:
+        rows = batch.scored[name]
+        told.suppressed += _suppressed(spec, rows, window)
+        # The suppressed ones too: an event of the calendar may have been added since.
+        all_times = np.union1d(track.times, rows.times[rows.suppressed])
+    if not len(all_times):
+        return
+    first = track.times[looked.first] if len(track.times) else all_times[0]
+    if "anomaly" in track.kinds:
+        since[name] = first
+    found = told.add(spec, looked, all_times[all_times >= first])
+    if found or told.outcomes.get(name) != "alerted":
+        told.outcomes[name] = _outcome(spec, name, batch, found)
 
 
 @contextmanager
@@ -147,65 +157,28 @@ def _outcome(spec: BatchSpec, name: str, batch: ScoredBatch, found: list[Alert])
     return "alerted" if found else "evaluated"
 
 
-def merging(spec: BatchSpec) -> events.Merging:
-    """Return which findings of the batch are one event."""
-    recipe = spec.preprocess_params
-    if spec.recipe == "seasonal":
-        reach = _SEASONAL_REACH
-    else:
-        reach = recipe.lags_n + recipe.smooth_n + recipe.diff_n + spec.alert_smooth_n
-    return events.Merging(spec.alert_snooze_n, spec.merge_max_gap, reach, spec.renotify_pct, spec.event_expires)
+def _looked_at(spec: BatchSpec, window: RunWindow, name: str, batch: ScoredBatch, late: Late) -> list[Looked]:
+    """Return the tracks of what is found on one metric, with the buckets that a run of this window looks at."""
+    found = []
+    for source in sources(spec, window, name, batch):
+        times, findings = source.times, source.findings
+        explained = late.explains(name, findings, batch.back)
 
+        def quiet(position: int, source: Source = source) -> Findings:
+            return source.quiet(source.times[position])
 
-def _on_scores(spec: BatchSpec, window: RunWindow, name: str, batch: ScoredBatch, late: Late) -> Looked:
-    """Return the track of the anomalies of one metric."""
-    rows = batch.scored[name].judged()
-    smoothed = rules.smooth(rows.scores, spec.alert_smooth_n)
-    at = np.flatnonzero(rules.fires(smoothed, rules.threshold(spec)))
-    findings = _findings(spec, rows, smoothed, at)
-
-    def quiet(position: int) -> Findings:
-        return _findings(spec, rows, smoothed, np.array([position]))
-
-    explained = late.explains(name, findings, batch.back)
-    track = Track.judge(spec, name, "anomaly", rows.times, findings, merging(spec), quiet, batch, explained)
-    opening = _opening(spec, rows, window)
-    # Those that could mute the newest ones too: a late one, or one of a run that never was, is announced all the same.
-    newest = max(len(rows.times) - spec.alert_recent_n - spec.alert_snooze_n, 0)
-    return Looked(track, min(opening, newest), opening)
-
-
-def _findings(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
-    """Return some of the buckets as findings on their scores."""
-    numbers, grains = rows.facts(at)
-    threshold = rules.threshold(spec)
-    return Findings.of(
-        "anomaly",
-        rows.times[at],
-        np.where(numbers["value"] >= numbers["expected"], UP, DOWN).astype(np.int8),
-        why=[(_why(spec, score, threshold),) for score in smoothed[at].tolist()],
-        grain=grains,
-        note=rows.notes[at],
-        score=smoothed[at],
-        threshold=np.full(len(at), threshold),
-        **numbers,
-    )
-
-
-def _why(spec: BatchSpec, score: float, threshold: float) -> str:
-    over = f" on average over {spec.alert_smooth_n + 1} buckets" if spec.alert_smooth_n else ""
-    if spec.alert_threshold is not None:
-        return f"Its anomaly score {number(score)}{over} is at or above the threshold of {number(threshold)}"
-    budget = f"{number(spec.false_alarms_per_month)} false alarms a month"
-    return f"It is more unusual{over} than a budget of {budget} allows"
+        merge = merging(spec, source.kinds)
+        track = Track.judge(spec, name, source.kinds, times, findings, merge, quiet, batch, explained)
+        opening = int(np.searchsorted(times, source.opening))
+        newest = max(len(times) - source.recent, 0)
+        found.append(Looked(track, min(opening, newest), opening, source.begins))
+    return found
 
 
 def _unsettled(spec: BatchSpec, window: RunWindow, late: Late, batch: ScoredBatch) -> set[str]:
     """Return the metrics whose rows do not reach back far enough, and those that their gates look at."""
     found: set[str] = set()
-    for name in batch.scored if "anomaly" in spec.finds else ():
-        if name in spec.alert_exclude_metrics:
-            continue
+    for name in batch.points:
         looks_at = {name} | (spec.gates(name).references & set(batch.points))
         known = batch.known_since(looks_at)
         if known != BEGINNING and not _settled(spec, window, late, name, batch, known):
@@ -217,23 +190,11 @@ def _settled(
     spec: BatchSpec, window: RunWindow, late: Late, name: str, batch: ScoredBatch, known: np.datetime64
 ) -> bool:
     try:
-        looked = _on_scores(spec, window, name, batch, late)
+        tracks = _looked_at(spec, window, name, batch, late)
     except Exception:
         log.debug("metric %r: it cannot be judged, which is said once for all", name, exc_info=True)
         return True
-    # The first ones have no complete window of their own.
-    lead = int(np.searchsorted(looked.track.times, known)) + spec.alert_smooth_n
-    return looked.track.is_settled(looked.first, lead)
-
-
-def _opening(spec: BatchSpec, rows: Scored, window: RunWindow) -> int:
-    """Return the position of the first bucket that had not closed before the window."""
-    cut = window.start - spec.completeness_delay
-    # Only of the few that began shortly before is it a question whether they had closed, by the grain of their model.
-    begin, end = np.searchsorted(rows.times, [stamp(cut - longest_bucket(spec)), stamp(cut)])
-    grains = [json.loads(text)["grain"] for text in rows.metadata[begin:end]]
-    still_open = np.flatnonzero(grain.mixed_ends(grains, rows.times[begin:end], spec.timezone) > stamp(cut))
-    return int(begin + still_open[0]) if len(still_open) else int(end)
+    return all(looked.is_settled(known) for looked in tracks)
 
 
 def _suppressed(spec: BatchSpec, rows: Scored, window: RunWindow) -> int:
@@ -241,7 +202,7 @@ def _suppressed(spec: BatchSpec, rows: Scored, window: RunWindow) -> int:
     if not rows.suppressed.any():
         return 0
     fired = rules.fires(rules.smooth(rows.scores, spec.alert_smooth_n), rules.threshold(spec)) & rows.suppressed
-    return int(fired[_opening(spec, rows, window) :].sum())
+    return int(fired[first_open(spec, window, rows) :].sum())
 
 
 def _write(store: MetricRows, alerts: list[Alert], keys: list[tuple[str, str, Times]]) -> int:

@@ -7,7 +7,7 @@ taken as they are stored, whatever ``freq`` the scores are resampled to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from zoneinfo import ZoneInfo
@@ -32,6 +32,8 @@ from anomstack_provider.steps.training import stamp
 _GRAIN = 22
 # Silences that tell what is usual for a metric; enough for months.
 _LOOK_BACK = timedelta(days=4 * 365)
+# Stored rows do not tell when they came, so nobody else can know.
+ALWAYS_LATE = "if they always come this late, tell so by completeness_delay"
 
 
 @dataclass(frozen=True)
@@ -86,49 +88,86 @@ def _grains(spec: BatchSpec, times: Times, first: int) -> list[Grain]:
     return grain.infer_each(times, spec.timezone, first)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """
+    What one finder says of the buckets in question.
+
+    :param fires: in which of them it found something, shape (n,).
+    :param describe: returns findings for any of them by position, those that do not fire too: their value and range,
+        direction ``NONE``, and no reason.
+    """
+
+    fires: NDArray[np.bool_]
+    describe: Callable[[NDArray[np.intp]], Findings]
+
+    @property
+    def findings(self) -> Findings:
+        """What was found, oldest first."""
+        return self.describe(np.flatnonzero(self.fires))
+
+
 def thresholds_crossed(spec: BatchSpec, name: str, buckets: Buckets) -> Findings:
     """Return the buckets whose value is above or below its ``tholdalert_thresholds``."""
+    judged = judge_thresholds(spec, name, buckets)
+    return judged.findings if judged else _nothing("threshold")
+
+
+def judge_thresholds(spec: BatchSpec, name: str, buckets: Buckets) -> Judged | None:
+    """Compare values with ``tholdalert_thresholds``; None for a metric that is not compared."""
     bounds = spec.tholdalert_thresholds.get(name)
     if bounds is None or spec.disable_tholdalert or name in spec.tholdalert_exclude_metrics:
-        return _nothing("threshold")
+        return None
     values = buckets.series.values[buckets.first :]
     side = thresholds.sides(values, bounds)
-    fired = np.flatnonzero(side)
     lower, upper = thresholds.limits(bounds)
     words = {1: f"above the upper threshold of {number(upper)}", -1: f"below the lower threshold of {number(lower)}"}
-    return Findings.of(
-        "threshold",
-        buckets.times[fired],
-        side[fired],
-        why=[(f"{number(values[i])} is {words[int(side[i])]}",) for i in fired],
-        grain=buckets.grain[fired],
-        value=values[fired],
-        lower=np.full(len(fired), lower),
-        upper=np.full(len(fired), upper),
-    )
+
+    def describe(at: NDArray[np.intp]) -> Findings:
+        return Findings.of(
+            "threshold",
+            buckets.times[at],
+            side[at],
+            why=[(f"{number(values[i])} is {words[int(side[i])]}",) if side[i] else () for i in at.tolist()],
+            grain=buckets.grain[at],
+            value=values[at],
+            lower=np.full(len(at), lower),
+            upper=np.full(len(at), upper),
+        )
+
+    return Judged(side != 0, describe)
 
 
 def levels_changed(spec: BatchSpec, name: str, buckets: Buckets) -> Findings:
     """Return the buckets that lie at another level than the points before them."""
+    judged = judge_levels(spec, name, buckets)
+    return judged.findings if judged else _nothing("change")
+
+
+def judge_levels(spec: BatchSpec, name: str, buckets: Buckets) -> Judged | None:
+    """Compare values with the level of the points before them; None for a metric that is not looked at."""
     wanted = not spec.change_include_metrics or name in spec.change_include_metrics
     if spec.disable_change or not wanted or name in spec.change_exclude_metrics:
-        return _nothing("change")
+        return None
     resolution = 10.0**-spec.ingest_metric_rounding if spec.ingest_metric_rounding >= 0 else 0.0
     judged = change.changes(buckets.series, buckets.first, spec, resolution)
-    fired = np.flatnonzero(judged.fires)
-    direction = np.where(judged.smoothed > judged.median, 1, -1).astype(np.int8)[fired]
+    side = (np.where(judged.smoothed > judged.median, 1, -1) * judged.fires).astype(np.int8)
     values = buckets.series.values[buckets.first :]
-    return Findings.of(
-        "change",
-        buckets.times[fired],
-        direction,
-        why=[(_change_text(spec, judged, i),) for i in fired.tolist()],
-        grain=buckets.grain[fired],
-        value=values[fired],
-        expected=judged.median[fired],
-        lower=judged.lower[fired],
-        upper=judged.upper[fired],
-    )
+
+    def describe(at: NDArray[np.intp]) -> Findings:
+        return Findings.of(
+            "change",
+            buckets.times[at],
+            side[at],
+            why=[(_change_text(spec, judged, i),) if side[i] else () for i in at.tolist()],
+            grain=buckets.grain[at],
+            value=values[at],
+            expected=judged.median[at],
+            lower=judged.lower[at],
+            upper=judged.upper[at],
+        )
+
+    return Judged(judged.fires, describe)
 
 
 def _change_text(spec: BatchSpec, judged: change.Changes, i: int) -> str:
@@ -170,7 +209,7 @@ class Lateness:
     def of_batch(self) -> Findings:
         """Return the late buckets of the whole batch; ``batch.metrics`` has the names of each."""
         number = len(self.batch.times)
-        why = [(_missing_text(names),) for names in self.batch.metrics]
+        why = [(_missing_text(names), ALWAYS_LATE) for names in self.batch.metrics]
         none = np.zeros(number, np.int8)
         return Findings.of("late", self.batch.times, none, why=why, grain=np.array(self.batch.grain, object))
 
@@ -181,7 +220,7 @@ class Lateness:
     def _late(self, gap: Gap) -> Findings:
         last = gap.last.astype("datetime64[us]").item().replace(tzinfo=UTC).astimezone(ZoneInfo(self.timezone))
         usual = "the next one is due" if not gap.allowed else f"up to {gap.allowed} missing ones are usual"
-        why = (f"no data since the bucket of {last:%Y-%m-%d %H:%M %Z}; {usual}",)
+        why = (f"no data since the bucket of {last:%Y-%m-%d %H:%M %Z}; {usual}", ALWAYS_LATE)
         count = len(gap.late)
         return Findings.of(
             "late",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -41,6 +42,7 @@ class Preview:
     :param result: what became of each metric in the score step.
     :param suppressed: buckets at or above the threshold that an event of the calendar kept from alerting.
     :param stopped: findings that a business gate kept from alerting.
+    :param unjudged: metrics that were scored and not judged as configured, with the reason.
     :param switched_off: the batch's switches that keep a live run from alerting.
     :param rows: the stored metrics with the preview's scores and alerts beside them, in memory.
     """
@@ -51,6 +53,7 @@ class Preview:
     result: StepResult
     suppressed: int
     stopped: tuple[Stopped, ...]
+    unjudged: Mapping[str, str]
     rows: MetricRows
     switched_off: list[str]
 
@@ -63,7 +66,7 @@ class Preview:
         """Return JSON values: per outcome the number of metrics, and by name why metrics were not evaluated."""
         return {
             "counts": self.result.counts(),
-            "not_evaluated": self.result.summary()["not_evaluated"],
+            "not_evaluated": {**self.unjudged, **self.result.summary()["not_evaluated"]},
             "suppressed": self.suppressed,
             "events": dict(Counter(found.transition for found in self.alerts)),
             "stopped": dict(sorted(Counter(one.gate for one in self.stopped).items())),
@@ -81,8 +84,9 @@ def preview(spec: BatchSpec, window: RunWindow, table: MetricRows) -> Preview:
     alerts = tuple(a for a in decided.alerts if is_told(spec, a)) if decided else ()
     suppressed = decided.result.facts["suppressed"] if decided else 0
     stopped = decided.stopped if decided else ()
+    unjudged = decided.result.summary()["not_evaluated"] if decided else {}
     table_of_scores = _scores(spec, window, rows, alerts)
-    return Preview(window, alerts, table_of_scores, scored, suppressed, stopped, rows, switched_off)
+    return Preview(window, alerts, table_of_scores, scored, suppressed, stopped, unjudged, rows, switched_off)
 
 
 def fetch_history(spec: BatchSpec, window: RunWindow, fetch: Fetch) -> tuple[MemoryRows, StepResult]:

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from anomstack_provider.alerting.findings import DOWN, NONE, UP
 from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.detection import grain
 from anomstack_provider.detection.calendar import Calendar
 from anomstack_provider.detection.series import EMPTY, Floats, Series, Times, split, split_columns
 from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps import finders
 from anomstack_provider.steps import score as score_step
 from anomstack_provider.steps.ports import MetricRows, Models
 from anomstack_provider.steps.training import freq_lengths, in_shard, longest_bucket, own_scores, stamp
@@ -134,7 +136,9 @@ def read_complete(
     filled_since = window.end - timedelta(days=spec.score_metric_timestamp_max_days_ago)
     days = max(spec.alert_metric_timestamp_max_days_ago, spec.score_metric_timestamp_max_days_ago)
     oldest = min(window.start - spec.completeness_delay, window.end - timedelta(days=days))
-    batch = _read(spec, window, store, back, oldest - longest_bucket(spec), filled_since)
+    # Changes of level are told by more points than are judged.
+    since = None if spec.finds & {"threshold", "change"} else oldest - longest_bucket(spec)
+    batch = _read(spec, window, store, back, since, filled_since)
     while names := unsettled(batch):
         back *= 4
         for shard in range(spec.shards):
@@ -166,16 +170,29 @@ def _read(
     :param filled_since: those of them that are not older have scores if they can have; None: all.
     """
     cut = window.start - spec.completeness_delay
-    frame = store.read(["metric", "score"], since=since, until=window.end, newest=back, cut=cut)
+    newest = back + (finders.history(spec)[0] if spec.finds & {"threshold", "change"} else 0)
+    frame = store.read(["metric", "score"], since=since, until=window.end, newest=newest, cut=cut)
     batch = ScoredBatch(spec, back, points=split(frame[frame["metric_type"] == "metric"]))
     own = frame[own_scores(frame)]
     for name, (times, scores, metadata) in split_columns(own, "metric_value", "metadata").items():
+        closed = _closed(spec, times, metadata, window)
+        times, scores, metadata = times[closed], scores[closed], metadata[closed]
         marks = Calendar.for_metric(spec, name).marks(times, spec.timezone)
         batch.scored[name] = Scored(times, scores.astype(np.float64), metadata, marks.suppressed, marks.notes)
         batch.points.setdefault(name, Series(times, np.full(len(times), np.nan)))
     for name, points in batch.points.items():
         batch.known[name] = _known_since(spec, points.times, cut, back, filled_since)
     return batch
+
+
+def _closed(spec: BatchSpec, times: Times, metadata: NDArray[Any], window: RunWindow) -> NDArray[np.bool_]:
+    """Return which buckets are closed by the end of the window: those of a later run may have scores already."""
+    until = stamp(window.end - spec.completeness_delay)
+    closed = np.ones(len(times), bool)
+    recent = int(np.searchsorted(times, until - np.timedelta64(longest_bucket(spec))))
+    grains = [json.loads(text)["grain"] for text in metadata[recent:]]
+    closed[recent:] = grain.mixed_ends(grains, times[recent:], spec.timezone) <= until
+    return closed
 
 
 def _known_since(

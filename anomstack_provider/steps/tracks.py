@@ -1,9 +1,10 @@
-"""One kind of finding on one metric: where it could have been found, where it was, and what becomes of that."""
+"""Findings on one metric that are one problem: where something was looked for, what was found, what becomes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from anomstack_provider.alerting.findings import DIRECTIONS, Findings, Flags, Ki
 from anomstack_provider.alerting.transitions import tell
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.series import Times
+
+Priority: TypeAlias = Literal["low", "normal", "high"]
 
 # What a finding that late data explain is stopped by, before any gate is asked.
 LATE_DATA = "late_data"
@@ -34,7 +37,7 @@ class Stopped:
 @dataclass(frozen=True)
 class Track:
     """
-    The buckets of one metric that were judged for one kind of finding, and what was found.
+    The buckets of one metric that were judged, and what was found, of one kind or of some that make events together.
 
     :param times: starts of the buckets, oldest first; those of the findings are among them.
     :param stopped: the gate that stopped each finding, "" where none did.
@@ -43,7 +46,7 @@ class Track:
     """
 
     name: str
-    kind: Kind
+    kinds: tuple[Kind, ...]
     times: Times
     findings: Findings
     verdicts: Sequence[gates.Verdict]
@@ -56,7 +59,7 @@ class Track:
         cls,
         spec: BatchSpec,
         name: str,
-        kind: Kind,
+        kinds: tuple[Kind, ...],
         times: Times,
         findings: Findings,
         merging: events.Merging,
@@ -73,7 +76,7 @@ class Track:
         stopped = gates.first_stop(verdicts, len(findings))
         if explained is not None:
             stopped[explained] = LATE_DATA
-        return cls(name, kind, times, findings, verdicts, stopped, merging, quiet)
+        return cls(name, kinds, times, findings, verdicts, stopped, merging, quiet)
 
     @property
     def at(self) -> NDArray[np.intp]:
@@ -87,23 +90,11 @@ class Track:
         flags[self.at[self.stopped == ""]] = True
         return flags
 
-    def is_settled(self, first: int, known: int) -> bool:
-        """
-        Whether the buckets from ``first`` on can be told of exactly: a quiet gap lies before them.
-
-        :param known: from this position on nothing is missing.
-        """
-        if first == len(self.times):
-            return True
-        start = events.quiet_start(self.fires[known:], self.times[known:], first - known, self.merging)
-        return start is not None
-
     def alerts(self, spec: BatchSpec, first: int) -> list[Alert]:
         """Return the alerts of the transitions in the buckets from ``first`` on."""
         start = events.quiet_start(self.fires, self.times, first, self.merging) or 0
         kept = np.flatnonzero((self.stopped == "") & (self.at >= start))
-        findings = self.findings.take(kept)
-        severity = rules.severity(findings, spec.priority(self.name))
+        findings, severity, kept = _one_per_bucket(self.findings, kept, spec.priority(self.name))
         happened = events.fold(self.times[start:], findings, severity, self.merging)
         moved = [replace(what, position=what.position + start) for what in happened]
 
@@ -128,6 +119,28 @@ class Track:
         ]
 
 
+def _one_per_bucket(
+    findings: Findings, kept: NDArray[np.intp], priority: Priority
+) -> tuple[Findings, NDArray[np.int8], NDArray[np.intp]]:
+    """
+    Return some of the findings, their severities and positions, those of one bucket and direction as one.
+
+    It is the first of them, with the reasons of all and the severity of the worst.
+    """
+    severity = rules.severity(findings, priority)
+    groups: dict[tuple[int, int], list[int]] = {}
+    for k in kept.tolist():
+        groups.setdefault((int(findings.times[k].astype(np.int64)), int(findings.direction[k])), []).append(k)
+    first = np.array([group[0] for group in groups.values()], np.intp)
+    one = findings.take(first)
+    worst = severity[first]
+    for i, group in enumerate(groups.values()):
+        if len(group) > 1:
+            one.why[i] = tuple(reason for k in group for reason in findings.why[k])
+            worst[i] = severity[group].max()
+    return one, worst, first
+
+
 @dataclass(frozen=True)
 class Looked:
     """
@@ -135,8 +148,23 @@ class Looked:
 
     :param first: position of the first of them.
     :param opening: position of the first that had not closed before the window.
+    :param lead: so many buckets after the first known one are not judged themselves.
     """
 
     track: Track
     first: int
     opening: int
+    lead: int = 0
+
+    def is_settled(self, known: np.datetime64) -> bool:
+        """
+        Whether its buckets can be told of exactly: a quiet gap lies before them.
+
+        :param known: from then on nothing is missing, but that the first ``lead`` buckets are not judged.
+        """
+        track = self.track
+        if self.first == len(track.times):
+            return True
+        lead = int(np.searchsorted(track.times, known)) + self.lead
+        start = events.quiet_start(track.fires[lead:], track.times[lead:], self.first - lead, track.merging)
+        return start is not None

@@ -183,7 +183,7 @@ def test_runs_in_any_order_find_what_one_finds(
 # --- a batch ---------------------------------------------------------------------------------------------------------
 
 
-def batch(metrics: dict[str, np.ndarray], until: str) -> tuple[dict[str, list[Gap]], object]:
+def batch(metrics: dict[str, np.ndarray], until: object) -> tuple[dict[str, list[Gap]], object]:
     silent = {name: own for name, times in metrics.items() if (own := found(times, until))}
     return silent, of_batch(silent, metrics)
 
@@ -262,3 +262,27 @@ def test_a_silence_explains_its_buckets_and_the_first_after_it() -> None:
     (gap,) = found(stored("2024-01-01", "2024-01-05"), "2024-01-06")
     assert explained([gap], hours, hours + HOUR).tolist() == [False] * 4 + [True] * 6
     assert explained([], hours, hours + HOUR).tolist() == [False] * 10
+
+
+SILENCES = st.lists(st.tuples(st.integers(0, 150), st.integers(1, 12)), max_size=5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(SILENCES, min_size=1, max_size=4), st.lists(st.integers(1, 159), max_size=6))
+def test_no_later_bucket_changes_when_the_batch_was_late(
+    spans: list[list[tuple[int, int]]], moments: list[int]
+) -> None:
+    grid = stored("2024-01-01", "2024-01-07T16:00")
+    metrics = {}
+    for number, own in enumerate(spans):
+        gone = {position + k for position, length in own for k in range(length)}
+        metrics[str(number)] = np.delete(grid, sorted(position for position in gone if position < 155))
+    _, whole = batch(metrics, grid[-1])
+    said = dict(zip(whole.times.tolist(), whole.metrics, strict=True))
+    assert set(whole.times.tolist()) <= set(whole.judged.tolist())
+    for k in moments:
+        known = {name: times[times < grid[k]] for name, times in metrics.items()}
+        _, then = batch(known, grid[k])
+        assert dict(zip(then.times.tolist(), then.metrics, strict=True)) == {
+            start: names for start, names in said.items() if start < grid[k].item()
+        }

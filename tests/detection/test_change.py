@@ -82,6 +82,15 @@ def test_a_constant_series_neither_fires_on_rounding_nor_explodes() -> None:
     assert fired(0.1 * 3 * np.ones(60) + np.tile([0, 1e-17], 30)) == []
 
 
+def test_where_most_points_are_one_value_their_mean_distance_counts() -> None:
+    """Ten fives and five sixes: the mean distance from 5 is 1/3; 3.5 x 0.8453 / 3 / 0.6745 = 1.462 either side."""
+    usual = [5, 5, 6] * 5
+    assert fired([*usual, 6.46]) == []
+    assert fired([*usual, 6.47]) == [15]
+    assert fired([*usual, 3.54]) == []
+    assert fired([*usual, 3.53]) == [15]
+
+
 def test_a_level_shift_fires_until_it_is_the_usual_level() -> None:
     values = np.r_[noise(100), noise(140, 1) + 200]
     assert set(fired(values)) >= set(range(100, 190))

@@ -74,7 +74,8 @@ def test_a_suppressed_bucket_does_not_snooze_the_next(rig: RigOf) -> None:
 def test_a_suppressed_bucket_does_not_count_in_the_smoothing_of_the_next(
     rig: RigOf, events: list[Any], alerts: int
 ) -> None:
-    r = rig(**{**LOUD, "alert_smooth_n": 1}, alert_threshold=0.5, alert_snooze_n=0, events=events)
+    keys = {**LOUD, "alert_smooth_n": 1, "alert_threshold": 0.5, "alert_snooze_n": 0, "disable_change": True}
+    r = rig(**keys, events=events)
     r.put("m", spiked(50))
     found = run(r, "2024-02-21", "2024-02-22").alerts
     assert [one.bucket for one in found].count(at("2024-02-21")) == alerts

@@ -15,9 +15,11 @@ from anomstack_provider.detection.series import EMPTY, Series, split
 from anomstack_provider.runtime.ticks import last_tick
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.finders import (
+    ALWAYS_LATE,
     Lateness,
     closed_buckets,
     history,
+    judge_thresholds,
     late_data,
     levels_changed,
     thresholds_crossed,
@@ -85,6 +87,11 @@ def test_thresholds_by_hand(rig: Callable[..., Rig]) -> None:
         ("87.5 is below the lower threshold of 88",),
     ]
     assert (found.kind.tolist(), found.grain.tolist()[-1]) == (["threshold"] * 2, "1d")
+    judged = judge_thresholds(b.spec, "a", closed_buckets(b.spec, series, window))
+    assert judged is not None
+    quiet = judged.describe(np.array([1]))
+    assert (quiet.value.tolist(), quiet.upper.tolist(), quiet.direction.tolist()) == ([112], [112], [0])
+    assert quiet.why.tolist() == [()]
     still_open = closed_buckets(b.spec, series, b.window("2024-01-04", "2024-01-05"))
     assert len(thresholds_crossed(b.spec, "a", still_open)) == 1
     for keys in ({"disable_tholdalert": True}, {"tholdalert_exclude_metrics": ["a"]}, {"tholdalert_thresholds": {}}):
@@ -167,11 +174,12 @@ def test_a_batch_that_is_late_is_one_finding_a_bucket(rig: Callable[..., Rig]) -
     whole = late.of_batch()
     assert whole.times.astype("datetime64[h]").astype(str).tolist() == ["2024-01-10T22", "2024-01-10T23"]
     assert late.batch.metrics == (("a", "b"),) * 2
-    assert whole.why.tolist() == [("no data of a, b",)] * 2
+    assert whole.why.tolist() == [("no data of a, b", ALWAYS_LATE)] * 2
     assert late.told_by_batch("a").all()
     assert late.told_by_batch("c").tolist() == []
     assert late.of_metric("a").why[0] == (
         "no data since the bucket of 2024-01-10 19:00 UTC; up to 2 missing ones are usual",
+        ALWAYS_LATE,
     )
     hours = np.datetime64("2024-01-10T20", "us") + np.arange(4) * np.timedelta64(1, "h")
     assert late.explains("a", hours, hours + np.timedelta64(1, "h")).tolist() == [False, False, True, True]

@@ -48,6 +48,49 @@ def test_a_spike_is_one_event_and_a_stuck_value_one_per_direction() -> None:
     assert spike.threshold == pytest.approx(0.75)
 
 
+@pytest.mark.parametrize("height", [120, -120, 400])
+@pytest.mark.parametrize("recipe", ["seasonal", "anomstack"])
+def test_a_spike_of_one_bucket_is_one_opened_and_one_closed(recipe: str, height: float) -> None:
+    values = hourly(70)
+    values[24 * 62 + 5] += height
+    found = previewed(values, "1h", (60, 66), recipe=recipe, false_alarms_per_month=0.1)
+    spike = START + timedelta(days=62, hours=5)
+    assert [a.transition for a in found.alerts] == ["opened", "closed"]
+    assert len({a.event_id for a in found.alerts}) == 1
+    # At once, or when the smoothed score has taken it in.
+    assert timedelta(0) <= found.alerts[0].bucket - spike <= timedelta(hours=3)
+
+
+def test_a_gate_stops_counts_and_leaves_the_scores_alone() -> None:
+    values = hourly(70)
+    values[24 * 62 + 5] += 80
+    plain = previewed(values, "1h", (60, 66), false_alarms_per_month=0.1)
+    gated = previewed(values, "1h", (60, 66), false_alarms_per_month=0.1, alert_gates={"min_abs_change": 200})
+    assert (len(plain.opened), gated.alerts) == (1, ())
+    assert list(gated.outcomes()["stopped"]) == ["min_abs_change"]
+    assert START + timedelta(days=62, hours=5) in {one.bucket.item().replace(tzinfo=UTC) for one in gated.stopped}
+    assert gated.scores["score"].equals(plain.scores["score"])
+    passed = previewed(values, "1h", (60, 66), false_alarms_per_month=0.1, alert_gates={"min_abs_change": 20})
+    (sentence,) = passed.opened[0].gates
+    assert sentence.endswith("from expected, at least 20")
+    assert plain.opened[0].gates == ()
+    assert plain.opened[0].why == ("It is more unusual than a budget of 0.1 false alarms a month allows",)
+
+
+def test_the_end_of_an_event_is_told_unless_the_batch_does_not_want_it() -> None:
+    values = hourly(70)
+    values[24 * 62 + 5] += 80
+    told = previewed(values, "1h", (60, 66), false_alarms_per_month=0.1, notify_closed=False)
+    assert [a.transition for a in told.alerts] == ["opened"]
+
+
+def test_a_gate_on_a_metric_that_the_batch_does_not_have_is_said() -> None:
+    values = hourly(70)
+    gate = {"min_volume": {"metric": "orders", "at_least": 1}}
+    found = previewed(values, "1h", (60, 62), alert_gates=gate)
+    assert found.outcomes()["not_evaluated"] == {"m": "a gate looks at 'orders', which the batch does not have"}
+
+
 def test_a_smaller_budget_asks_for_more() -> None:
     values = hourly(90)
     found = [len(previewed(values, "1h", (60, 90), false_alarms_per_month=b).opened) for b in (0.01, 1, 30)]

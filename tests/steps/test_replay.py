@@ -42,6 +42,11 @@ from anomstack_provider.store.metric_store import MetricStore
 
 END_OF_TIME = datetime(2100, 1, 1, tzinfo=UTC)
 KNN = [{"model_name": "KNN"}]
+ONLY_SCORES: dict[str, Any] = {
+    **{"disable_change": True, "disable_tholdalert": True, "freshness": "off", "merge_max_gap": 0},
+    **{"alert_gates": {}, "metric_settings": {}, "alert_exclude_metrics": []},
+}
+ALERTS = ("alert", "tholdalert", "change")
 VALUE_ITSELF = {"diff_n": 0, "smooth_n": 0, "lags_n": 0}
 Points = tuple[np.ndarray, np.ndarray]
 
@@ -276,12 +281,73 @@ def changing_grain() -> Case:
             "alert_threshold": 0.7,
             "train_min_n": 3,
             "preprocess_params": VALUE_ITSELF,
+            # Whether a whole batch is late is exact only for metrics of one grain.
+            "freshness": "off",
             "model_configs": KNN,
         },
         period("2024-02-17T06:00", "2024-03-10T06:00"),
         {
             "slower": noise(slower, 1, {"2024-03-04T05:00": 30, "2024-03-05": 40, "2024-03-08": 50}),
             "faster": noise(faster, 2, {"2024-02-19": 30, "2024-02-20T03:00": 40, "2024-03-01": 50}),
+        },
+    )
+
+
+def gated() -> Case:
+    """Gates that look at other metrics, thresholds, changes of level, late data, storms longer than the look-back."""
+    starts = times("2024-01-01", "2024-03-10", "1h")
+    return Case(
+        {
+            "schedule": "0 */6 * * *",
+            "train_cron_schedule": "@weekly",
+            "score_max_n": 1,
+            "alert_threshold": 0.6,
+            "alert_smooth_n": 1,
+            "merge_max_gap": "5h",
+            "event_expires": "2d",
+            "model_configs": KNN,
+            "disable_tholdalert": False,
+            "tholdalert_thresholds": {"guarded": {"upper": 150}, "bounded": {"upper": 101.8}},
+            "alert_exclude_metrics": ["shifts", "bounded"],
+            "disable_change": False,
+            "change_threshold": 9,
+            "alert_gates": {
+                "active_hours": "Mon-Fri 06:00-22:00",
+                "maintenance": [{"cron": "0 12 * * *", "duration": "2h"}],
+            },
+            "metric_settings": {
+                "guarded": {"priority": "low", "alert_gates": {"guardrail": {"metric": "storm"}}},
+                "counted": {"alert_gates": {"min_volume": {"metric": "storm", "at_least": 100}, "active_hours": None}},
+            },
+        },
+        period("2024-02-27", "2024-03-05"),
+        {
+            "storm": storm(noise(starts, 1), "2024-02-24T01:00", 200, growth=1.02),
+            "guarded": storm(noise(starts, 2), "2024-02-26T01:00", 150, growth=1.03),
+            "counted": storm(noise(starts, 3), "2024-02-25T13:00", 170, growth=1.01),
+            "bounded": noise(starts, 7),
+            "shifts": (starts, noise(starts, 6)[1] + 40 * (starts >= np.datetime64("2024-03-01T09:00"))),
+            "late": without(noise(starts, 4, {"2024-03-02T12:00": 60}), "2024-02-28T07:00", "2024-03-01T15:00"),
+        },
+    )
+
+
+def seasonal() -> Case:
+    """The default recipe over hours: season, two spikes that need one event, up and then down, and late data."""
+    starts = times("2024-01-01", "2024-03-10", "1h")
+    season = 30 * np.sin(np.arange(len(starts)) * np.pi / 12)
+
+    def wave(points: Points) -> Points:
+        return points[0], np.round(points[1] + season[np.searchsorted(starts, points[0])], 4)
+
+    spikes = {"2024-02-28T03:00": 60, "2024-02-28T20:00": 80, "2024-03-01T01:00": 90, "2024-03-01T04:00": -90}
+    return Case(
+        {"schedule": "0 */6 * * *", "train_cron_schedule": "@weekly", "alert_gates": {"min_abs_change": 20}},
+        period("2024-02-27", "2024-03-04"),
+        {
+            "spikes": wave(noise(starts, 1, spikes)),
+            "storm": wave(storm(noise(starts, 2), "2024-02-26T01:00", 60, growth=1.02)),
+            "late": wave(without(noise(starts, 3), "2024-02-28T07:00", "2024-03-01T15:00")),
         },
     )
 
@@ -295,6 +361,8 @@ CASES: list[Callable[[], Case]] = [
     long_buckets,
     more_than_the_look_back,
     changing_grain,
+    gated,
+    seasonal,
 ]
 by_name = pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)
 
@@ -345,7 +413,7 @@ class Live:
         for window in intervals(spec, self.case.period):
             ingest(spec, window, self.rows(), fetch)
             self.run(spec, window)
-            for kind in ("score", "alert"):
+            for kind in ("score", *ALERTS):
                 so_far = self.rows().read([kind], since=None, until=END_OF_TIME)
                 assert np.all(ends(spec, so_far) <= stamp(window.end - spec.completeness_delay)), f"{kind} too early"
         return self
@@ -398,7 +466,7 @@ def ends(spec: BatchSpec, rows: pd.DataFrame) -> np.ndarray:
 
 def assert_same(case: Case, found: Live, expected: Preview) -> None:
     """Compare every byte of the score and alert rows, and what would have been sent."""
-    for kind in ("score", "alert"):
+    for kind in ("score", *ALERTS):
         ours, theirs = closed_in(case, found.rows(), kind), closed_in(case, expected.rows, kind)
         assert sorted(set(ours) ^ set(theirs)) == [], f"{kind} rows: live has {len(ours)}, preview {len(theirs)}"
     assert _stored(case, found) <= found.sent.keys()
@@ -412,7 +480,7 @@ def assert_same(case: Case, found: Live, expected: Preview) -> None:
 
 def _stored(case: Case, found: Live) -> set[tuple[str, str]]:
     """Return event and transition of what the alert rows of the period keep."""
-    rows = closed_in(case, found.rows(), "alert")
+    rows = [row for kind in ALERTS for row in closed_in(case, found.rows(), kind)]
     return {(a.event_id, a.key) for row in rows for a in stored_alerts(row[3])}
 
 
@@ -434,9 +502,19 @@ def test_runs_in_any_order_are_what_preview_says(make: Callable[[], Case], tmp_p
     assert_same(case, live(case, tmp_path).shuffled(seed=1), previewed(case))
 
 
-@by_name
+def test_the_cases_have_every_kind_every_transition_and_every_gate() -> None:
+    found = [previewed(make()) for make in (gated, seasonal, daily)]
+    alerts = [a for one in found for a in one.alerts]
+    assert {a.kind for a in alerts} == {"anomaly", "threshold", "change", "late"}
+    assert {a.transition for a in alerts} == {"opened", "escalated", "closed", "expired"}
+    stopped = {one.gate for preview_of in found for one in preview_of.stopped}
+    assert stopped >= {"active_hours", "maintenance", "guardrail", "min_volume", "min_abs_change"}
+
+
+@pytest.mark.parametrize("make", [make for make in CASES if make is not seasonal], ids=lambda make: make.__name__)
 def test_alerts_are_the_plain_fold_over_all_scores_there_are(make: Callable[[], Case]) -> None:
     case = make()
+    case = Case({**case.config, **ONLY_SCORES}, case.period, case.metrics)
     spec = case.spec
     rows = MemoryRows()
     store(case, rows)

@@ -393,7 +393,7 @@ def test_a_metric_whose_scores_cannot_be_judged_fails_alone(rig: RigOf) -> None:
 
 
 def test_an_excluded_metric_is_scored_and_not_alerted_on(rig: RigOf) -> None:
-    r = rig(**LOUD, alert_exclude_metrics=["m"])
+    r = rig(**LOUD, alert_exclude_metrics=["m"], disable_change=True)
     r.put("m", spiked(60, 50))
     assert run(r, "2024-02-20", "2024-02-21").alerts == ()
     assert len(r.rows("score"))
