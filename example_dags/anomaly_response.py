@@ -8,8 +8,10 @@ from airflow.sdk import dag, task
 
 from anomstack_provider.assets import anomaly_opened
 
+OPENED = anomaly_opened("flights")
 
-@dag(schedule=[anomaly_opened("flights")], tags=["anomstack", "example"])
+
+@dag(schedule=[OPENED], tags=["anomstack", "example"])
 def example_anomaly_response() -> None:
     """One run may be started by several events; each carries the alert that opened it."""
 
@@ -17,11 +19,10 @@ def example_anomaly_response() -> None:
     def respond(triggering_asset_events: Any = None) -> list[str]:
         """Say which metrics are out of their range; a real response would look further, or repair."""
         lines = []
-        for events in triggering_asset_events.values():
-            for event in events:
-                alert = event.extra
-                value, expected = alert["value"], alert["expected"]
-                lines.append(f"[{alert['severity']}] {alert['metric_name']}: {value}, expected {expected}")
+        for event in triggering_asset_events[OPENED]:
+            alert = event.extra
+            value, expected = alert["value"], alert["expected"]
+            lines.append(f"[{alert['severity']}] {alert['metric_name']}: {value}, expected {expected}")
         print("\n".join(lines))
         return sorted(lines)
 
