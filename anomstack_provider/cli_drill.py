@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anomstack_provider.alerting.alert import Alert
-    from anomstack_provider.alerting.channels.base import Channel
-    from anomstack_provider.alerting.message import Message
     from anomstack_provider.config.spec import BatchSpec
+    from anomstack_provider.delivery.channels.base import Channel
+    from anomstack_provider.messages.message import Message
     from anomstack_provider.steps.charts import Briefings
     from anomstack_provider.steps.drill import Drilled
 
@@ -56,7 +56,7 @@ def _size(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from anomstack_provider.alerting.drill import as_drill
+    from anomstack_provider.messages.drill import as_drill
     from anomstack_provider.steps.charts import Briefings
     from anomstack_provider.steps.drill import drill
     from anomstack_provider.wiring.batches import load_spec, open_stores
@@ -120,7 +120,7 @@ def _chart(told: Briefings, alert: Alert) -> bytes | None:
 
 def _channel(spec: BatchSpec, name: str) -> Channel:
     """Return the batch's channel of that name, whether it is among its ``alert_methods`` or not."""
-    from anomstack_provider.alerting.channels import Unconfigured, open_channels
+    from anomstack_provider.delivery.channels import Unconfigured, open_channels
 
     (channel,) = open_channels(spec.model_copy(update={"alert_methods": (name,)})).values()
     if isinstance(channel, Unconfigured):
@@ -129,7 +129,7 @@ def _channel(spec: BatchSpec, name: str) -> Channel:
 
 
 def _send(channel: Channel, message: Message, chart: bytes | None, filename: str) -> str:
-    from anomstack_provider.alerting.channels import DeliveryError
+    from anomstack_provider.delivery.channels import DeliveryError
 
     try:
         channel.send(message, chart, filename)

@@ -1,7 +1,7 @@
 """
 What holds for every test: an Airflow home of its own, none of the caller's settings, no skips in CI.
 
-Fixtures live in the ``conftest.py`` of the folder that uses them.
+Fixtures live in the ``conftest.py`` of the folder that uses them, those of alerts and servers in ``alert_fixtures``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from hypothesis import settings
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+pytest_plugins = ["tests.alert_fixtures"]
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
-from anomstack_provider.alerting.about import About
 from anomstack_provider.config import keys
+from anomstack_provider.config.about import About
 from anomstack_provider.config.crons import cron_expression, step_warning
 from anomstack_provider.config.explain import CrossCheckError, Path, Problem, dotted, explain, nearest
 from anomstack_provider.config.gates import Gates, named

@@ -18,7 +18,7 @@ from anomstack_provider.wiring.batches import open_hook, open_stores
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from anomstack_provider.alerting.report import DeliveryReport
+    from anomstack_provider.delivery.report import DeliveryReport
     from anomstack_provider.runtime.window import RunWindow
 
 
@@ -63,10 +63,10 @@ class AnomstackAlertOperator(AnomstackOperator):
         return self.spec.notify_on_backfill or run.run_type != "backfill"
 
     def _deliver(self, alerts: Any, context: Context, window: RunWindow) -> DeliveryReport:
-        from anomstack_provider.alerting.channels import open_channels
-        from anomstack_provider.alerting.delivery import deliver
-        from anomstack_provider.alerting.holding import HoldingRules
-        from anomstack_provider.alerting.routing import Routing
+        from anomstack_provider.delivery.channels import open_channels
+        from anomstack_provider.delivery.holding import HoldingRules
+        from anomstack_provider.delivery.routing import Routing
+        from anomstack_provider.delivery.sending import deliver
         from anomstack_provider.steps.charts import Briefings
         from anomstack_provider.store.ledger import DeliveryLedger
 

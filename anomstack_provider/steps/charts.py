@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anomstack_provider.alerting import rules
-from anomstack_provider.alerting.about import Surroundings
 from anomstack_provider.alerting.alert import Alert
-from anomstack_provider.alerting.buckets import first_bucket, last_bucket
-from anomstack_provider.alerting.chart import draw
-from anomstack_provider.alerting.chart_data import ChartData
-from anomstack_provider.alerting.headline import headline
-from anomstack_provider.alerting.message import Message, compose
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.calendar import Calendar
 from anomstack_provider.detection.grain import parse
 from anomstack_provider.detection.series import Floats, Times, split_columns
+from anomstack_provider.messages.buckets import first_bucket, last_bucket
+from anomstack_provider.messages.chart import draw
+from anomstack_provider.messages.chart_data import ChartData
+from anomstack_provider.messages.headline import headline
+from anomstack_provider.messages.message import Message, compose
+from anomstack_provider.messages.surroundings import Surroundings
 from anomstack_provider.steps.ports import MetricRows
 from anomstack_provider.steps.seasons import Season, of_grain
 from anomstack_provider.steps.training import own_scores, stamp

@@ -32,7 +32,7 @@ def _problems(spec: BatchSpec, known: dict[str, bool]) -> Iterator[str]:
 
 def _wanted(spec: BatchSpec) -> dict[str, list[str]]:
     """Return the ids of the connections that a batch needs, each with the keys that name it."""
-    from anomstack_provider.alerting.channels import Unconfigured, open_channels
+    from anomstack_provider.delivery.channels import Unconfigured, open_channels
 
     wanted: dict[str, list[str]] = {}
     if spec.conn_id:
@@ -58,7 +58,7 @@ def _is_defined(conn_id: str) -> bool:
 
 
 def _broken_notifiers(spec: BatchSpec) -> Iterator[str]:
-    from anomstack_provider.alerting.channels.notifier import NotifierChannel
+    from anomstack_provider.delivery.channels.notifier import NotifierChannel
 
     for notifier in spec.notifiers:
         try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from anomstack_provider.alerting.about import About
+from anomstack_provider.config.about import About
 from anomstack_provider.config.gates import Gates, hours
 from anomstack_provider.config.spec import BatchSpec, check
 from tests.config.conftest import MetricsFolder

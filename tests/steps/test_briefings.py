@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomstack_provider.alerting.about import Surroundings
 from anomstack_provider.alerting.alert import Alert
-from anomstack_provider.alerting.chart_data import ChartData
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.grain import parse
+from anomstack_provider.messages.chart_data import ChartData
+from anomstack_provider.messages.surroundings import Surroundings
 from anomstack_provider.steps.charts import Briefings
 from anomstack_provider.steps.overlay import MemoryRows
 from anomstack_provider.steps.seasons import of_grain
