@@ -44,7 +44,8 @@ def training_days(r: Rig, moment: str) -> list[str]:
     """The days that a model as of a moment is trained on."""
     from anomstack_provider.detection.calendar import Calendar
 
-    (history,) = read_history(r.spec, r.store, **training_limits(r.spec, at(moment), at(moment))).values()
+    limits = training_limits(r.spec, at(moment), at(moment))
+    (history,) = read_history(r.spec, r.store, 0, 1, (), **limits).values()
     points, _ = training_points(r.spec, history.points, at(moment), Calendar(()), history.verdicts)
     return [str(time)[:10] for time in points.times]
 

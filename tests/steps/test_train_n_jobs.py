@@ -15,7 +15,7 @@ import pytest
 from anomstack_provider.config.spec import BatchSpec, PreprocessParams
 from anomstack_provider.detection import pipeline
 from anomstack_provider.detection.series import Series
-from anomstack_provider.steps.training import Trained, train_batch
+from anomstack_provider.steps.training import History, Trained, train_batch
 
 TICK = datetime(2024, 2, 1, tzinfo=UTC)
 MODELS = [{"model_name": name} for name in ("PCA", "KNN", "IForest")]
@@ -35,7 +35,8 @@ def series() -> dict[str, Series]:
 
 def trained(jobs: int) -> Trained:
     batch = {"metric_batch": "b", "ingest_sql": "-", "schedule": "@hourly", "model_configs": MODELS}
-    return train_batch(BatchSpec.model_validate({**batch, "train_n_jobs": jobs}), series(), TICK)
+    histories = {name: History(points) for name, points in series().items()}
+    return train_batch(BatchSpec.model_validate({**batch, "train_n_jobs": jobs}), histories, TICK)
 
 
 def test_the_models_are_the_same_to_the_bit() -> None:
