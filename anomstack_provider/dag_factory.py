@@ -19,15 +19,18 @@ from typing import Any
 
 from airflow.sdk import DAG, get_parsing_context
 
+from anomstack_provider.config.crons import cron_expression
 from anomstack_provider.config.errors import BatchError
 from anomstack_provider.config.loader import LoadedBatch, LoadedFolder
 from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.delivery.channels import Channel, Unconfigured, open_channels
 from anomstack_provider.operators.alert import AnomstackAlertOperator
 from anomstack_provider.operators.base import AnomstackOperator
 from anomstack_provider.operators.broken import AnomstackBrokenBatchOperator
 from anomstack_provider.operators.health import AnomstackHealthOperator
 from anomstack_provider.operators.ingest import AnomstackIngestOperator
 from anomstack_provider.operators.score import AnomstackScoreOperator
+from anomstack_provider.operators.summary import AnomstackSummaryOperator
 from anomstack_provider.operators.train import AnomstackTrainOperator
 from anomstack_provider.operators.watch import AnomstackWatchOperator
 from anomstack_provider.runtime.airflow_compat import CronDataIntervalTimetable
@@ -37,7 +40,12 @@ from anomstack_provider.wiring.documentation import batch_doc
 
 # Long before any metric that a new batch would load by itself; `catchup` is off unless a batch turns it on.
 _START = datetime(2020, 1, 1, tzinfo=UTC)
-_HEALTH = "health_of_config"
+_HEALTH, _SUMMARY = "health_of_config", "summary_of_batches"
+# When the summary is sent unless a batch says otherwise; its DAG has the plain name.
+_SUMMARY_SCHEDULE = ("0 9 * * *", "UTC")
+
+
+_OWN = (_HEALTH, _SUMMARY)
 
 
 def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anomstack_") -> dict[str, DAG]:
@@ -54,8 +62,9 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
     health_id = f"{dag_id_prefix}{_HEALTH}"
     if wanted is not None and not wanted.startswith(dag_id_prefix):
         return {}
-    # The health of a folder shows only when all its DAGs are built.
-    only = None if wanted == health_id else wanted
+    # The health of a folder shows only when all its DAGs are built, and a summary is about many batches.
+    about_all = wanted == health_id or (wanted or "").startswith(f"{dag_id_prefix}{_SUMMARY}")
+    only = None if about_all else wanted
     try:
         loaded = load_folder(folder) if only is None else _load_one(folder, only.removeprefix(dag_id_prefix))
     except Exception as error:  # the folder itself cannot be read: seen in the health DAG, never an import error
@@ -78,6 +87,8 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
     if only is None:
         problems = [*(str(error) for error in loaded.errors), *refused]
         dags[health_id] = _health_dag(health_id, folder, problems, refused)
+        specs = [batch.spec for batch in loaded.batches.values()]
+        dags.update(_summary_dags(f"{dag_id_prefix}{_SUMMARY}", folder, specs))
     return {dag_id: dag for dag_id, dag in dags.items() if wanted in (None, dag_id)}
 
 
@@ -87,7 +98,7 @@ def dag_id_part(metric_batch: str) -> str:
 
     Ids that differ in case only would share logs on some file systems; Airflow allows them, so they are kept.
     """
-    if re.fullmatch(r"[A-Za-z0-9_.-]{1,180}", metric_batch) and metric_batch != _HEALTH:
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,180}", metric_batch) and not metric_batch.startswith(_OWN):
         return metric_batch
     digest = hashlib.sha256(metric_batch.encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', metric_batch)[:160].strip('_')}_{digest}"
@@ -201,4 +212,67 @@ def _health_dag(dag_id: str, folder: str, problems: list[str], refused: list[str
         tags=["anomstack", *(["config-error"] if problems else [])],
     )
     AnomstackHealthOperator(task_id="check", metrics_dir=folder, refused=refused, dag=dag)
+    return dag
+
+
+def _summary_dags(dag_id: str, folder: str, specs: Iterable[BatchSpec]) -> dict[str, DAG]:
+    """Return a DAG per time at which summaries are sent, with a task per destination: each is tried again alone."""
+    together: dict[tuple[str, str], list[BatchSpec]] = {}
+    for spec in specs:
+        if not spec.disable_batch and not spec.disable_summary:
+            together.setdefault((cron_expression(spec.summary_cron_schedule), spec.timezone), []).append(spec)
+    dags = {}
+    for when, of_schedule in together.items():
+        digest = hashlib.sha256(" ".join(when).encode()).hexdigest()[:8]
+        name = dag_id if when == _SUMMARY_SCHEDULE else f"{dag_id}_{digest}"
+        if destinations := _destinations(of_schedule):
+            dags[name] = _summary_dag(name, folder, *when, of_schedule[0], destinations)
+    return dags
+
+
+def _destinations(specs: Iterable[BatchSpec]) -> list[tuple[Channel, str, list[str]]]:
+    """Return each channel that any of the batches sends to, its name, and the names of the batches that share it."""
+    found: list[tuple[Channel, str, list[str]]] = []
+    for spec in specs:
+        for method, channel in open_channels(spec.model_copy(update={"routes": ()})).items():
+            if method not in spec.alert_methods or isinstance(channel, Unconfigured):
+                continue
+            known = next((names for other, _, names in found if other == channel), None)
+            if known is None:
+                found.append((channel, method, [spec.metric_batch]))
+            else:
+                known.append(spec.metric_batch)
+    return found
+
+
+def _summary_dag(
+    dag_id: str,
+    folder: str,
+    cron: str,
+    timezone: str,
+    spec: BatchSpec,
+    destinations: list[tuple[Channel, str, list[str]]],
+) -> DAG:
+    dag = DAG(
+        dag_id,
+        schedule=CronDataIntervalTimetable(cron, timezone=timezone),
+        start_date=_START,
+        catchup=False,
+        max_active_runs=1,
+        is_paused_upon_creation=_PAUSED.get(spec.summary_default_schedule_status or ""),
+        default_args={"retries": spec.retries, "retry_delay": timedelta(minutes=1)},
+        description="Tells each channel what happened to its batches, and what was not evaluated",
+        tags=["anomstack"],
+    )
+    for number, (_, method, batches) in enumerate(destinations):
+        task_id = f"send_{number}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', method)[:100]}"
+        AnomstackSummaryOperator(
+            task_id=task_id,
+            batches=batches,
+            method=method,
+            metrics_dir=folder,
+            cron=cron,
+            timezone=timezone,
+            dag=dag,
+        )
     return dag

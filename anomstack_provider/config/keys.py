@@ -601,7 +601,12 @@ SECTIONS: tuple[type[Section], ...] = (
 
 
 # Keys of Anomstack's that are read and checked, so that its folders load, and that nothing here acts on yet.
-NOT_YET = frozenset(key for section in (LanguageModelAlerts, Reports, Cleanup) for key in section.model_fields) | {
+NOT_YET = frozenset(
+    key
+    for section in (LanguageModelAlerts, Reports, Cleanup)
+    for key in section.model_fields
+    if "summary" not in key or key == "summary_sql"
+) | {
     *("preprocess_fn", "train_sql", "score_sql", "alert_sql", "alert_always"),
     *("train_default_schedule_status", "score_default_schedule_status", "alert_default_schedule_status"),
     *("change_sql", "change_default_schedule_status"),

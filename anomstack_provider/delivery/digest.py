@@ -67,14 +67,34 @@ def compose_group(
     notes = [rest] if rest else []
     if kind == "digest":
         notes.append("These were beyond the week's budget of this channel, see budget_per_week.")
+    # "opened", of a thread of its own: nothing replies to it, and it replies to nothing.
+    return lay_out(first, shown, notes, links, (_id(alerts), "opened"))
+
+
+def lay_out(
+    first: str,
+    shown: Sequence[str],
+    notes: Sequence[str],
+    links: Mapping[str, str],
+    key: tuple[str, str],
+    *,
+    charted: bool = True,
+) -> Message:
+    """
+    Return a message of a first line, a numbered list and notes below it, for every channel.
+
+    :param links: URL per name; an address that no browser should follow is left out.
+    :param key: event id and transition, from which a channel derives a stable message id.
+    """
     followed = {one_line(name): url for name, url in links.items() if url.lower().startswith(("https://", "http://"))}
     return Message(
         first_line=first,
         text=_text(first, shown, notes, followed),
         html=_html(first, shown, notes, followed),
         blocks=_blocks(first, shown, notes, followed),
-        event_id=_id(alerts),
-        transition="opened",  # of a thread of its own: nothing replies to it, and it replies to nothing
+        event_id=key[0],
+        transition=key[1],
+        charted=charted,
     )
 
 

@@ -40,6 +40,7 @@ class Message:
     :param blocks: the whole message as Slack blocks.
     :param event_id: with ``transition`` what a channel derives a stable message id from.
     :param transition: the alert's key: ``opened``, ``closed``, ``expired``, or ``escalated`` with its bucket.
+    :param charted: whether a chart belongs to it, which is said to be unavailable where it cannot be drawn.
     """
 
     first_line: str
@@ -48,6 +49,7 @@ class Message:
     blocks: list[dict[str, Any]]
     event_id: str
     transition: str
+    charted: bool = True
 
 
 @dataclass(frozen=True)

@@ -363,3 +363,45 @@ def test_no_connection_variable_or_database_is_asked_for(folder, dags: Dags, mon
     monkeypatch.setattr("airflow.sdk.Variable.get", refuse)
     monkeypatch.setattr("sqlalchemy.engine.base.Engine.connect", refuse)
     assert "config-error" not in dags()["anomstack_sales"].tags
+
+
+# --- the summary of all batches
+
+
+SUMMARY, TEAM = "anomstack_summary_of_batches", "email_to: team@example.com"
+
+
+def test_batches_that_share_a_channel_share_a_summary(folder, dags: Dags) -> None:
+    for name in ("a", "b"):
+        folder.batch(name, TEAM)
+    folder.batch("c", "email_to: team@example.com,boss@example.com\nslack_channel: '#data'")
+    folder.batch("not in it", f"{TEAM}\ndisable_summary: true")
+    folder.batch("later", f"{TEAM}\nsummary_cron_schedule: 0 12 * * *\ntimezone: Europe/Berlin")
+    found = dags()
+    dag = found[SUMMARY]
+    assert {task.task_id: task.batches for task in dag.tasks} == {
+        "send_0_email": ["a", "b"],
+        "send_1_email": ["c"],
+        "send_2_slack": ["c"],
+    }
+    assert all(not task.upstream_task_ids and task.retries == 1 for task in dag.tasks)
+    (other,) = [dag_id for dag_id in found if dag_id.startswith(f"{SUMMARY}_")]
+    assert [task.batches for task in found[other].tasks] == [["later"]]
+
+
+def test_without_a_channel_there_is_no_summary(folder, dags: Dags) -> None:
+    folder.batch("a")
+    assert SUMMARY not in dags()
+
+
+def test_a_batch_cannot_take_the_name_of_the_summary(folder, dags: Dags) -> None:
+    folder.batch("summary_of_batches", TEAM)
+    found = dags()
+    assert [task.task_id for task in found[SUMMARY].tasks] == ["send_0_email"]
+    assert len(found) == 3
+
+
+def test_a_worker_builds_the_summary_alone(folder, dags: Dags, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.batch("a", TEAM)
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", SUMMARY)
+    assert set(dags()) == {SUMMARY}

@@ -116,6 +116,10 @@ def compose_mail(
     # Keeps out-of-office robots from answering.
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Anomstack-Event"] = f"{_token(message.event_id)}; transition={_token(message.transition)}"
+    if not message.charted:
+        mail.set_content(message.text)
+        mail.add_alternative(message.html.replace(CHART_SLOT, ""), subtype="html")
+        return mail
     mail.set_content(message.text if chart else f"{message.text}\n{CHART_UNAVAILABLE}\n")
     if not chart:
         note = f'<p style="margin:0;font-size:14px;color:#5b6472;">{escape(CHART_UNAVAILABLE)}</p>'

@@ -64,7 +64,7 @@ class SlackChannel:
     def send(self, message: Message, chart: bytes | None, filename: str, *, alerts: Sequence[Alert] = ()) -> None:
         """Send the message, then the chart; see :class:`~anomstack_provider.delivery.channels.Channel`."""
         client = self._client()
-        blocks = message.blocks if chart else [*message.blocks, chart_note(CHART_UNAVAILABLE)]
+        blocks = message.blocks if chart or not message.charted else [*message.blocks, chart_note(CHART_UNAVAILABLE)]
         posted = self._post(client, message, blocks)
         if chart is None:
             return

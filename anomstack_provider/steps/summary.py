@@ -1,0 +1,99 @@
+"""The daily summary: what was stored for each batch in a day, and which metrics were not evaluated and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from anomstack_provider.alerting.transitions import ROW_TYPES
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.detection.series import Series, split
+from anomstack_provider.steps.ports import MetricRows
+
+_ALERT_TYPES = tuple(dict.fromkeys(ROW_TYPES.values()))
+
+
+@dataclass(frozen=True)
+class MetricSummary:
+    """What was stored of one metric: values, scores, and buckets in which an event opened or got worse."""
+
+    values: int = 0
+    scores: int = 0
+    alerts: int = 0
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """
+    What was stored of one batch in the days before a moment.
+
+    :param until: that moment, aware.
+    :param metrics: by name, those with any row in them.
+    :param not_evaluated: by name, why a metric has no score in them.
+    :param problem: why the batch could not be looked at, empty if it could.
+    """
+
+    metric_batch: str
+    until: datetime
+    metrics: dict[str, MetricSummary] = field(default_factory=dict)
+    not_evaluated: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+    def total(self, what: str) -> int:
+        """Return how many ``values``, ``scores`` or ``alerts`` there are of all metrics."""
+        return sum(getattr(metric, what) for metric in self.metrics.values())
+
+
+def summarise(spec: BatchSpec, as_of: datetime, store: MetricRows) -> BatchSummary:
+    """
+    Return what was stored in the ``summary_metric_timestamp_max_days_ago`` days before ``as_of``.
+
+    Not evaluated is a metric with values and no score, and one with values in the
+    ``dashboard_stale_metric_max_days_ago`` days before and none since. Three queries, whatever the number of metrics.
+    """
+    since = as_of - timedelta(days=spec.summary_metric_timestamp_max_days_ago)
+    frame = store.read(["metric", "score", *_ALERT_TYPES], since=since, until=as_of)
+    metrics = _counted(frame)
+    stale = since - timedelta(days=spec.dashboard_stale_metric_max_days_ago)
+    known = {*store.metric_names("metric", since=stale, until=as_of), *(n for n, m in metrics.items() if m.values)}
+    left_out = known if spec.disable_score else set(spec.score_exclude_metrics)
+    unscored = sorted(name for name in known - left_out if not metrics.get(name, MetricSummary()).scores)
+    history = split(store.read(["metric"], since=None, until=as_of, newest=max(spec.train_min_n, 3), metrics=unscored))
+    reasons = {name: _reason(spec, metrics.get(name), history.get(name), since, as_of) for name in unscored}
+    not_evaluated = {name: why for name, why in reasons.items() if why}
+    return BatchSummary(spec.metric_batch, as_of, metrics, not_evaluated)
+
+
+def _counted(frame: pd.DataFrame) -> dict[str, MetricSummary]:
+    """Return the numbers of rows by metric; of alerts those of events that opened or got worse."""
+    counts: dict[str, Counter[str]] = {}
+    for name, kind, value in zip(frame["metric_name"], frame["metric_type"], frame["metric_value"], strict=True):
+        what = {"metric": "values", "score": "scores"}.get(kind, "alerts")
+        counts.setdefault(name, Counter())[what] += 1 if what != "alerts" or value > 0 else 0
+    return {name: MetricSummary(**found) for name, found in counts.items()}
+
+
+def _reason(
+    spec: BatchSpec, stored: MetricSummary | None, history: Series | None, since: datetime, as_of: datetime
+) -> str:
+    """Return why a metric has no score in the window; empty for one that none is expected of."""
+    if history is None:
+        return ""
+    if stored is None or not stored.values:
+        steps = np.diff(history.times)
+        # A metric of longer buckets than the window is not missed in it.
+        usual = np.median(steps).astype("timedelta64[us]").item() if len(steps) else timedelta(0)
+        return "" if usual >= as_of - since else "no data"
+    if len(history) < spec.train_min_n:
+        return f"learning {len(history)}/{spec.train_min_n}"
+    return "no score"
+
+
+def worst_first(summaries: Iterable[BatchSummary]) -> list[BatchSummary]:
+    """Return the batches that someone should look at first: a problem, then the most alerts, then by name."""
+    return sorted(summaries, key=lambda one: (not one.problem, -one.total("alerts"), one.metric_batch))
