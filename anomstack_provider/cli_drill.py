@@ -80,7 +80,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 (arguments.charts / name).write_bytes(chart)
                 row["chart"] = str(arguments.charts / name)
             if channel:
-                row["sent"] = _send(channel, message, chart, name)
+                row["sent"] = _send(channel, message, chart, name, found.alert)
         rows.append(row)
     if arguments.output == "json":
         answer = {"metric_batch": spec.metric_batch, "metric_name": arguments.metric, "switched_off": switched_off}
@@ -128,11 +128,12 @@ def _channel(spec: BatchSpec, name: str) -> Channel:
     return channel
 
 
-def _send(channel: Channel, message: Message, chart: bytes | None, filename: str) -> str:
+def _send(channel: Channel, message: Message, chart: bytes | None, filename: str, alert: Alert) -> str:
     from anomstack_provider.delivery.channels import DeliveryError
+    from anomstack_provider.messages.drill import as_drilled
 
     try:
-        channel.send(message, chart, filename)
+        channel.send(message, chart, filename, alerts=(as_drilled(alert),))
     except DeliveryError as error:
         return error.reason
     return "acknowledged"

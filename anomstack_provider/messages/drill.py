@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from html import escape
 
+from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.messages.message import Message
 
 MARK = "[DRILL]"
@@ -24,3 +25,8 @@ def as_drill(message: Message) -> Message:
         blocks=[said, *message.blocks],
         event_id=f"drill-{message.event_id}",
     )
+
+
+def as_drilled(alert: Alert) -> Alert:
+    """Return the alert marked as a drill, for a channel that words it in a way of its own."""
+    return replace(alert, event_id=f"drill-{alert.event_id}", metric_name=f"{MARK} {alert.metric_name}")

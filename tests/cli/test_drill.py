@@ -151,3 +151,15 @@ def test_a_channel_that_refuses_is_bad_news(shop: Any, run: Run, monkeypatch: py
     assert code == 1
     assert "  sent: " in out
     assert "acknowledged" not in out
+
+
+def test_every_fault_has_its_line(shop: Any, run: Run) -> None:
+    shop()
+    code, out, _ = run("shop", "orders", "--output", "json")
+    drills = {drill["fault"]: drill for drill in json.loads(out)["drills"]}
+    assert list(drills) == ["spike", "drop", "flat", "gap", "drift"]
+    told = {kind for kind, drill in drills.items() if drill["transition"]}
+    assert told >= {"spike", "drop", "gap"}
+    assert code == (0 if len(told) == 5 else 1)
+    assert all(drills[kind]["first_line"].startswith("[DRILL] [") for kind in told)
+    assert drills["gap"]["kind"] == "late"

@@ -88,6 +88,7 @@ def test_it_agrees_with_what_the_runs_told(gated: Gated, operator: Any, mails: l
         ({"kinds": ["threshold", "late"]}, []),
         ({"kinds": ["anomaly"], "severity": "high"}, ["calls"]),
         ({"config": {**BATCH, "metric_settings": {"calls": {"priority": "low"}}}, "severity": "high"}, []),
+        ({"config": {**BATCH, "shards": 3}}, ["calls"]),
         ({"config": {**BATCH, "alert_gates": {"direction": "down"}}}, []),
         ({"config": {**BATCH, "disable_alert": True}}, []),
     ],
