@@ -95,7 +95,8 @@ def changes(series: Series, first: int, rule: ChangeRule, resolution: float = 0.
     known = np.flatnonzero(end - begin >= least)
     for part in np.array_split(known, max(len(known) * width // _BLOCK, 1)):
         median[part], spread[part] = _level(smoothed, begin[part], end[part], resolution)
-    judged = smoothed[first:]
+    # A mean of fewer points than it takes, within what is looked at, is none.
+    judged = np.where(rows >= oldest + max(rule.change_smooth_n - 1, 0), smoothed[first:], np.nan)
     half = rule.change_threshold * spread / _NORMAL
     distance = _NORMAL * np.abs(judged - median) / spread
     return Changes(judged, median, median - half, median + half, distance, distance > rule.change_threshold)
