@@ -25,7 +25,8 @@ class Alert:
 
     :param kind: what was found: ``anomaly`` (score), ``threshold``, ``change`` (of level) or ``late`` (missing data).
     :param transition: ``opened``, ``escalated``, ``closed`` or ``expired``.
-    :param direction: ``up``, ``down``, or ``none`` for data that are late.
+    :param direction: ``up``, ``down``, or ``none`` for data that are late; like ``severity`` that of the worst bucket
+        that was looked at, which need not be ``bucket`` where a score looks back at earlier ones.
     :param bucket: start of the bucket of this transition, aware, UTC; of a closed event the first quiet one.
     :param grain: length of the bucket as written in a config, such as ``1h`` or ``1d``; ``instant`` for a reading.
     :param value: the metric's value in that bucket, None where there is none.
@@ -42,6 +43,7 @@ class Alert:
     :param last_bucket: start of its newest bucket that fired so far; ``bucket`` unless given.
     :param fired: how many of its buckets fired so far.
     :param peak_bucket: start of its worst bucket so far, with ``peak_value`` and ``peak_expected``; None: ``bucket``.
+        Before ``first_bucket`` where a smoothed score fired late.
     :param metrics: names of the metrics that a late batch misses; empty for an event of one metric.
     """
 

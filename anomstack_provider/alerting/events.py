@@ -105,15 +105,17 @@ def fold(times: Times, findings: Findings, severity: NDArray[np.int8], merging: 
     """
     Return what happened to the events of one metric, oldest first, given that nothing was open before the first bucket.
 
-    A finding whose value is within its expected range, shortly after a bucket of an event, is that bucket's echo in the
-    features of the later ones: it opens, extends and escalates nothing.
+    A finding whose own value is within its expected range, shortly after a bucket of an event, is that bucket's echo in
+    the features of the later ones: it opens, extends and escalates nothing. How far out any other is, and so whether
+    an event got worse, is said of its worst bucket.
 
     :param times: every bucket that was judged, shape (n,); those of the findings are among them.
     :param findings: of one kind, or of kinds whose findings are one problem, shape (k,).
     :param severity: of each finding, higher is worse, shape (k,).
     """
     over = merging.over(times).tolist()
-    distances = findings.distance.tolist()
+    worst = findings.worst
+    distances, usual = worst.distance.tolist(), worst.inside.tolist()
     told: list[Transition] = []
     active: dict[int, _Event] = {}
     newest_bucket = -merging.reach - 1
@@ -135,7 +137,7 @@ def fold(times: Times, findings: Findings, severity: NDArray[np.int8], merging: 
         event = active[side]
         _extend(event, k, position, rank, distances)
         lasted = findings.times[k] - findings.times[event.first]
-        if name := _told_again(event, inside, distances[k], rank, lasted, merging):
+        if name := _told_again(event, usual[k], distances[k], rank, lasted, merging):
             told.append(event.transition(name, position, k, rank))
     for event in active.values():
         if over[event.last] < len(times):

@@ -8,7 +8,7 @@ level and late data all come in this form; which of them are told is decided by 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -30,13 +30,15 @@ class Findings:
 
     :param times: starts of the buckets, ``datetime64[us]`` in UTC, increasing; the same bucket may have one per kind.
     :param kind: ``anomaly``, ``threshold``, ``change`` or ``late``.
-    :param direction: ``UP``, ``DOWN``, or ``NONE`` for late data; int8.
+    :param direction: ``UP``, ``DOWN``, or ``NONE`` for late data; int8. It is that of the worst bucket.
     :param value: the metric's value, NaN where there is none; so for every number below.
     :param lower: lower end of the expected range, NaN where it is open.
     :param score: what crossed ``threshold``, for a kind that has a score.
     :param grain: length of the bucket, such as ``1h``.
     :param note: what the calendar says of the bucket.
     :param why: sentences that say why it was found, a tuple per finding.
+    :param worst_times: the worst of the buckets that the finding is about, not after its own, with its numbers below;
+        its own unless what was found looks back at earlier ones.
     """
 
     times: Times
@@ -51,6 +53,11 @@ class Findings:
     grain: NDArray[np.object_]
     note: NDArray[np.object_]
     why: NDArray[np.object_]
+    worst_times: Times
+    worst_value: Floats
+    worst_expected: Floats
+    worst_lower: Floats
+    worst_upper: Floats
 
     @classmethod
     def of(
@@ -77,6 +84,8 @@ class Findings:
             grain=np.asarray(grain, object),
             note=notes,
             why=reasons,
+            worst_times=times,
+            **{f"worst_{name}": given[name] for name in _WORST},
             **given,
         )
 
@@ -93,6 +102,17 @@ class Findings:
     def take(self, keep: Flags | NDArray[np.intp] | slice) -> Findings:
         """Return some of the findings."""
         return Findings(**{field.name: getattr(self, field.name)[keep] for field in fields(self)})
+
+    def about(self, worst: Findings) -> Findings:
+        """Return the same findings with others, as many, for their worst buckets."""
+        numbers: dict[str, Any] = {f"worst_{name}": getattr(worst, name) for name in _WORST}
+        return replace(self, direction=worst.direction, worst_times=worst.times, **numbers)
+
+    @property
+    def worst(self) -> Findings:
+        """The same findings, each with the start and the numbers of its worst bucket instead of its own."""
+        numbers = {name: getattr(self, f"worst_{name}") for name in _WORST}
+        return replace(self, times=self.worst_times, **numbers)
 
     @property
     def change(self) -> Floats:
@@ -121,4 +141,5 @@ class Findings:
         return np.where(known & (change > 0), ratio, 0.0)
 
 
-_NUMBERS = ("value", "expected", "lower", "upper", "score", "threshold")
+_WORST = ("value", "expected", "lower", "upper")
+_NUMBERS = (*_WORST, "score", "threshold")

@@ -37,6 +37,7 @@ def tell(
     :param quiet: returns the bucket at a position as if it had a finding: its value and its expected range.
     :param gates: returns a sentence per gate that the finding at a position passed.
     """
+    worst = findings.worst
     tags = tuple(sorted((str(k), str(v)) for k, v in spec.metric_tags.get(metric_name, {}).items()))
     alerts = []
     for what in transitions:
@@ -68,9 +69,9 @@ def tell(
                 first_bucket=first,
                 last_bucket=_moment(findings, what.newest),
                 fired=what.fired,
-                peak_bucket=_moment(findings, what.peak),
-                peak_value=_known(findings.value[what.peak]),
-                peak_expected=_known(findings.expected[what.peak]),
+                peak_bucket=_moment(worst, what.peak),
+                peak_value=_known(worst.value[what.peak]),
+                peak_expected=_known(worst.expected[what.peak]),
             )
         )
     return alerts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from anomstack_provider.alerting.alert import Alert
@@ -62,10 +62,27 @@ def headline(alert: Alert, timezone: str, about: About) -> Headline:
 
     :param timezone: IANA name of the zone in which buckets are named.
     """
+    alert = _at_worst(alert)
     batch, subject = _names(alert, about)
     subject += ":" if alert.kind == "late" else ""
     says = _FINDINGS.get(alert.kind, _anomaly)
     return Headline(_tag(alert), batch, subject, says(alert, timezone, unit_text(about.unit)), _when(alert, timezone))
+
+
+def _at_worst(alert: Alert) -> Alert:
+    """
+    Return an alert on a score that opens or escalates an event as of the worst bucket, if it fired on a lesser one.
+
+    An average of scores can cross its threshold some buckets late, when the value is usual again. A value that is
+    beyond the range itself has escalated the event; the worst bucket may then be an older one.
+    """
+    value, upper, lower = known(alert.value), known(alert.upper), known(alert.lower)
+    beyond = upper if alert.direction == "up" else lower
+    usual = value is None or beyond is None or (value <= beyond if alert.direction == "up" else value >= beyond)
+    news = alert.transition == "opened" or (alert.transition == "escalated" and usual)
+    if alert.kind != "anomaly" or not news or alert.peak_bucket is None or known(alert.peak_value) is None:
+        return alert
+    return replace(alert, bucket=alert.peak_bucket, value=alert.peak_value, expected=alert.peak_expected)
 
 
 def name(text: str, limit: int) -> str:
@@ -123,7 +140,7 @@ def deviation(alert: Alert, unit: str = "") -> str:
         return f"{unusual} at {amount(value, unit)}"
     if (alert.direction == "up" and value > expected) or (alert.direction == "down" and value < expected):
         return _far(value, expected, "expected", unit)
-    # A smoothed score can cross its threshold one bucket late, when the value itself is back to normal.
+    # Of an event that expires on a bucket that is usual itself.
     return f"{unusual} lately, now {_far(value, expected, 'expected', unit)}"
 
 

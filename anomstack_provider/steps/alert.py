@@ -170,7 +170,7 @@ def _looked_at(spec: BatchSpec, window: RunWindow, name: str, batch: ScoredBatch
         )
         opening = int(np.searchsorted(times, source.opening))
         newest = max(len(times) - source.recent, 0)
-        found.append(Looked(track, min(opening, newest), opening, source.begins))
+        found.append(Looked(track, min(opening, newest), opening, source.lead, source.scored))
     return found
 
 

@@ -39,7 +39,7 @@ class Source:
     :param quiet: returns a bucket, by its start, as if it had a finding.
     :param opening: start of the first bucket that had not closed before the run's window.
     :param recent: so many of the newest buckets are looked at in any case.
-    :param begins: from this position on no bucket is missing, once enough is read.
+    :param lead: each score is judged by so many scores before it too, those of ``scored``.
     :param grains: lengths of the buckets, for scores; ``ends`` where they end, for values.
     """
 
@@ -49,7 +49,8 @@ class Source:
     quiet: Callable[[np.datetime64], Findings]
     opening: np.datetime64
     recent: int
-    begins: int = 0
+    lead: int = 0
+    scored: Times = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
     grains: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, object))
     ends: Times = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
 
@@ -71,11 +72,7 @@ _VALUE_KINDS: tuple[Kind, ...] = ("threshold", "change")
 
 def merging(spec: BatchSpec, kinds: tuple[Kind, ...]) -> events.Merging:
     """Return which findings of a source are one event."""
-    recipe = spec.preprocess_params
-    if spec.recipe == "seasonal":
-        reach = _SEASONAL_REACH
-    else:
-        reach = recipe.lags_n + recipe.smooth_n + recipe.diff_n + spec.alert_smooth_n
+    reach = _SEASONAL_REACH if spec.recipe == "seasonal" else _behind(spec)
     silence = {
         "anomaly": spec.alert_snooze_n,
         "threshold": spec.tholdalert_snooze_n,
@@ -84,6 +81,14 @@ def merging(spec: BatchSpec, kinds: tuple[Kind, ...]) -> events.Merging:
     }
     buckets = max(silence[kind] for kind in kinds)
     return events.Merging(buckets, spec.merge_max_gap, reach, spec.renotify_pct, spec.event_expires)
+
+
+def _behind(spec: BatchSpec) -> int:
+    """Return how many buckets before its own a score may be about: those averaged, those in Anomstack's features."""
+    if spec.recipe == "seasonal":
+        return spec.alert_smooth_n
+    recipe = spec.preprocess_params
+    return recipe.lags_n + recipe.smooth_n + recipe.diff_n + spec.alert_smooth_n
 
 
 def _of_scores(spec: BatchSpec, window: RunWindow, rows: Scored) -> Source:
@@ -96,14 +101,29 @@ def _of_scores(spec: BatchSpec, window: RunWindow, rows: Scored) -> Source:
     return Source(
         kinds=("anomaly",),
         times=rows.times,
-        findings=_findings(spec, rows, smoothed, at),
+        findings=_fired(spec, rows, smoothed, at),
         quiet=quiet,
         opening=_start(rows.times, first_open(spec, window, rows)),
         # Those that could mute the newest ones too: a late one, or one of a run that never was, is told all the same.
         recent=spec.alert_recent_n + spec.alert_snooze_n,
-        begins=spec.alert_smooth_n,
+        lead=_behind(spec),
+        scored=rows.times,
         grains=np.array([json.loads(text)["grain"] for text in rows.metadata], object),
     )
+
+
+def _fired(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
+    """Return the buckets that fired as findings, each about the worst bucket that its score looks at."""
+    found, behind = _findings(spec, rows, smoothed, at), _behind(spec)
+    if not behind:
+        return found
+    looked = np.unique(at[:, None] - np.arange(behind + 1))
+    looked = looked[looked >= 0]
+    judged = _findings(spec, rows, smoothed, looked)
+    distance = np.full(len(rows.times), np.nan)
+    distance[looked] = judged.distance
+    worst = rules.worst_bucket(distance, at, spec.alert_smooth_n, behind)
+    return found.about(judged.take(np.searchsorted(looked, worst)))
 
 
 def _findings(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
@@ -189,7 +209,8 @@ def _together(spec: BatchSpec, window: RunWindow, scores: Source, values: Source
         quiet=lambda start: (scores if np.isin(start, scores.times) else values).quiet(start),
         opening=times[open_before[0]] if len(open_before) else _END,
         recent=max(scores.recent, values.recent),
-        begins=scores.begins,
+        lead=scores.lead,
+        scored=scores.scored,
     )
 
 

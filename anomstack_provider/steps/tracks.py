@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import Literal, TypeAlias
 
@@ -78,11 +78,11 @@ class Track:
         said: Verdicts = (),
     ) -> Track:
         """
-        Ask the gates of the metric.
+        Ask the gates of the metric, of each finding about its worst bucket.
 
         :param explained: which findings late data explain; they are stopped too.
         """
-        verdicts = gates.judge(findings, spec.gates(name), spec.timezone, others)
+        verdicts = gates.judge(findings.worst, spec.gates(name), spec.timezone, others)
         stopped = gates.first_stop(verdicts, len(findings))
         if explained is not None:
             stopped[explained] = LATE_DATA
@@ -190,23 +190,27 @@ class Looked:
 
     :param first: position of the first of them.
     :param opening: position of the first that had not closed before the window.
-    :param lead: so many buckets after the first known one are not judged themselves.
+    :param lead: each score is judged by so many scores before it too.
+    :param scored: starts of the buckets that have a score.
     """
 
     track: Track
     first: int
     opening: int
     lead: int = 0
+    scored: Times = field(default_factory=lambda: np.empty(0, "datetime64[us]"))
 
     def is_settled(self, known: np.datetime64) -> bool:
         """
         Whether its buckets can be told of exactly: a quiet gap lies before them.
 
-        :param known: from then on nothing is missing, but that the first ``lead`` buckets are not judged.
+        :param known: from then on nothing is missing, but that the first ``lead`` scores are not judged exactly.
         """
         track = self.track
         if self.first == len(track.times):
             return True
-        lead = int(np.searchsorted(track.times, known)) + self.lead
-        start = events.quiet_start(track.fires[lead:], track.times[lead:], self.first - lead, track.merging)
+        begin = int(np.searchsorted(track.times, known))
+        if len(unsure := self.scored[np.searchsorted(self.scored, known) :][: self.lead]):
+            begin = int(np.searchsorted(track.times, unsure[-1], side="right"))
+        start = events.quiet_start(track.fires[begin:], track.times[begin:], self.first - begin, track.merging)
         return start is not None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from anomstack_provider.alerting import events
 from anomstack_provider.alerting.events import Merging, Transition, fold, quiet_start
 from anomstack_provider.alerting.findings import DOWN, UP, Findings
-from anomstack_provider.alerting.rules import SEVERITIES, fires, severity, smooth
+from anomstack_provider.alerting.rules import SEVERITIES, fires, severity, smooth, worst_bucket
 
 SPIKE = (UP, 1.5)
 Bucket = tuple[int, float] | None
@@ -121,6 +121,44 @@ def test_priority_moves_severity_one_step_and_not_beyond_its_ends() -> None:
 def test_what_has_no_expected_value_is_of_medium_severity() -> None:
     assert level(5, np.nan, 0, 4) == "medium"
     assert level(np.nan, np.nan, np.nan, np.nan) == "medium"
+
+
+# -- the bucket that a score is about
+
+
+@pytest.mark.parametrize(
+    ("distance", "worst"),
+    [
+        ([0, 0, 0, 0, 9, 3, 0.5, 0.2], 4),  # reached by nothing but the features
+        ([0, 0, 0, 9, 0, 3, 0.5, 0.2], 5),  # of those averaged, before a worse one further back
+        ([0, 0, 0, 9, 0, 0, 0.5, 0.2], 3),
+        ([0, 9, 0, 0, 0, 0.9, 1, 0.2], 7),  # beyond the reach, the others within their range
+        ([0, 0, 0, 0, 0, 2, 0, 2], 7),
+        ([0, 0, 0, np.nan, np.nan, np.inf, 4, 5], 5),
+    ],
+)
+def test_the_worst_bucket_is_the_farthest_out_of_those_averaged_then_of_those_in_reach(
+    distance: list[float], worst: int
+) -> None:
+    assert worst_bucket(np.array(distance), np.array([7]), 3, 4).tolist() == [worst]
+
+
+def test_the_worst_bucket_of_the_first_ones_is_not_taken_from_the_end() -> None:
+    far = np.array([0.5, 2.0, 0.1, 9.0])
+    assert worst_bucket(far, np.arange(4), 1, 3).tolist() == [0, 1, 1, 3]
+    assert worst_bucket(far, np.empty(0, np.intp), 1, 3).tolist() == []
+
+
+def test_severity_and_escalation_are_those_of_the_worst_bucket_and_an_echo_is_of_the_own() -> None:
+    times = hours(8)
+    own = found([102, 98, 131, 99], times=times[[1, 2, 5, 6]])
+    findings = own.about(found([115, 115, 131, 160], times=times[[0, 0, 5, 5]]))
+    assert [SEVERITIES[rank] for rank in severity(findings)] == ["medium", "medium", "high", "high"]
+    assert findings.direction.tolist() == [UP] * 4
+    told = fold(times, findings, severity(findings), merging(snooze=4, reach=3))
+    assert [(t.name, t.position, t.peak) for t in told] == [("opened", 1, 0), ("escalated", 5, 2)]
+    told = fold(times, findings, severity(findings), merging(snooze=4, reach=0))
+    assert [(t.name, t.position, t.peak) for t in told] == [("opened", 1, 0), ("escalated", 5, 2), ("escalated", 6, 3)]
 
 
 # -- events

@@ -44,6 +44,18 @@ WORST = {"peak_bucket": NOON - timedelta(hours=2), "peak_value": 900.0, "peak_ex
             "[HIGH, escalated] web · orders now 42 % below expected: 1,161 (Mon 1 Jul 14:00 CEST)",
         ),
         (
+            HOURLY | {"value": 2010.0} | WORST,
+            "[HIGH] web · orders 55 % below expected: 900 (Mon 1 Jul 12:00 CEST)",
+        ),
+        (
+            HOURLY | {"value": 1700.0} | WORST,
+            "[HIGH] web · orders 55 % below expected: 900 (Mon 1 Jul 12:00 CEST)",
+        ),
+        (
+            HOURLY | {"transition": "escalated", "value": 1950.0} | SINCE_NINE | WORST,
+            "[HIGH, escalated] web · orders now 55 % below expected: 900 (Mon 1 Jul 12:00 CEST)",
+        ),
+        (
             HOURLY | {"transition": "closed", "value": 2010.0} | SINCE_NINE | WORST,
             "[CLOSED] web · orders back to usual after 3 h, at worst 55 % below expected (Mon 1 Jul 12:00 CEST)",
         ),

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from anomstack_provider.config.about import About
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.seasonal.score import threshold_of
+from anomstack_provider.messages.headline import headline
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.overlay import MemoryRows
 from anomstack_provider.steps.preview import Preview, preview
@@ -58,8 +60,33 @@ def test_a_spike_of_one_bucket_is_one_opened_and_one_closed(recipe: str, height:
     spike = START + timedelta(days=62, hours=5)
     assert [a.transition for a in found.alerts] == ["opened", "closed"]
     assert len({a.event_id for a in found.alerts}) == 1
+    opened = found.alerts[0]
     # At once, or when the smoothed score has taken it in.
-    assert timedelta(0) <= found.alerts[0].bucket - spike <= timedelta(hours=3)
+    assert timedelta(0) <= opened.bucket - spike <= timedelta(hours=3)
+    # Either way it says what the spike was.
+    assert (opened.direction, opened.severity) == ("up" if height > 0 else "down", "high")
+    assert (opened.peak_bucket, opened.peak_value) == (spike, values[24 * 62 + 5])
+    line = headline(opened, "UTC", About()).line
+    assert f"{values[24 * 62 + 5]:.0f} (Sun 3 Mar 05:00 UTC)" in line
+    assert ("above" if height > 0 else "below") in line
+
+
+def test_a_gate_asks_about_the_bucket_that_a_smoothed_score_is_about() -> None:
+    values = hourly(70)
+    values[24 * 62 + 5] += 120
+    gates: dict[str, dict[str, object]] = {
+        "told": {"min_abs_change": 60, "direction": "up"},
+        "too small": {"min_abs_change": 200},
+        "the other way": {"direction": "down"},
+        "in the small hours": {"active_hours": "06:00-24:00"},
+    }
+    told = {}
+    for name, gate in gates.items():
+        found = previewed(values, "1h", (60, 66), recipe="anomstack", alert_gates=gate)
+        told[name] = [a.transition for a in found.alerts]
+        assert all(a.bucket > START + timedelta(days=62, hours=5) for a in found.alerts)
+    assert told["told"] == ["opened", "closed"]
+    assert told["too small"] == told["the other way"] == told["in the small hours"] == []
 
 
 def test_a_gate_stops_counts_and_leaves_the_scores_alone() -> None:

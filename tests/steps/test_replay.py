@@ -537,19 +537,22 @@ def plainly_folded(spec: BatchSpec, scores: pd.DataFrame) -> Iterator[tuple[str,
     recipe = spec.preprocess_params
     reach = recipe.lags_n + recipe.smooth_n + recipe.diff_n + spec.alert_smooth_n
     values, moments = scores["metric_value"].tolist(), list(scores["metric_timestamp"])
+    told = [json.loads(text) for text in scores["metadata"]]
+    outside = [plainly_outside(facts) for facts in told]
     newest: dict[bool, int] = {}  # finding of each event that is not over, up or down
     opened: dict[bool, int] = {}
     expired: set[bool] = set()
     member = -1000
     for i in range(spec.alert_smooth_n, len(values)):
-        facts = json.loads(scores["metadata"].iloc[i])
+        facts = told[i]
         mean = sum(values[i - spec.alert_smooth_n : i + 1]) / (spec.alert_smooth_n + 1)
         low, high = (
             facts[key] if facts[key] is not None else other for key, other in (("lower", -1e99), ("upper", 1e99))
         )
         echo = low <= facts["value"] <= high and i - member <= reach
         fires = mean >= spec.alert_threshold and not echo
-        up = facts["value"] >= facts["expected"]
+        worst = told[plainly_worst(outside[: i + 1], spec.alert_smooth_n, reach)]
+        up = worst["value"] >= worst["expected"]
         for side in list(newest):
             goes_on = fires and side == up and i == newest[side] + 1
             if i - newest[side] > spec.alert_snooze_n and not goes_on:
@@ -564,6 +567,23 @@ def plainly_folded(spec: BatchSpec, scores: pd.DataFrame) -> Iterator[tuple[str,
             if moments[i] - moments[opened[up]] > spec.event_expires:
                 expired.add(up)
             newest[up] = member = i
+
+
+def plainly_outside(facts: dict[str, Any]) -> float:
+    """Return the distance from the expected value in half-widths of the range, 0 for a usual value."""
+    apart = facts["value"] - facts["expected"]
+    end = facts["upper" if apart >= 0 else "lower"]
+    far = 0.0 if end is None else abs(apart) / abs(end - facts["expected"])
+    return far if far > 1 else 0.0
+
+
+def plainly_worst(outside: list[float], smooth_n: int, reach: int) -> int:
+    """Return the position of the bucket that the last one's score is about."""
+    for back in (smooth_n, reach):
+        within = range(len(outside) - 1, max(len(outside) - 2 - back, -1), -1)
+        if any(outside[k] for k in within):
+            return max(within, key=lambda k: outside[k])
+    return len(outside) - 1
 
 
 @pytest.mark.parametrize("make", [daily, hourly], ids=lambda make: make.__name__)

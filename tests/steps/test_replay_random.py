@@ -31,6 +31,8 @@ keys = st.fixed_dictionaries(
     {
         "merge_max_gap": st.sampled_from(["0", "1d", "3d"]),
         "alert_snooze_n": st.integers(0, 4),
+        "recipe": st.sampled_from(["seasonal", "anomstack"]),
+        "preprocess_params": st.just({"lags_n": 1, "smooth_n": 0, "diff_n": 1}),
         "alert_smooth_n": st.integers(0, 2),
         "event_expires": st.sampled_from(["4d", "100d"]),
         "alert_threshold": st.sampled_from([0.25, 0.4]),
@@ -74,7 +76,7 @@ def alert_rows(rows: MemoryRows) -> list[tuple[Any, ...]]:
 def test_single_runs_in_any_order_tell_what_one_run_over_all_tells(
     a: list[tuple[float, float]], b: list[tuple[float, float]], given_keys: dict[str, Any], seed: int
 ) -> None:
-    config = {"metric_batch": "x", "ingest_sql": "-", "schedule": "@daily", "grain": "1d", "recipe": "seasonal"}
+    config = {"metric_batch": "x", "ingest_sql": "-", "schedule": "@daily", "grain": "1d"}
     spec = BatchSpec.model_validate({**config, **given_keys})
     whole = stored({"a": a, "b": b})
     expected = alert(spec, window(FIRST, DAYS), whole, NoModels()).alerts
@@ -95,7 +97,7 @@ def test_single_runs_in_any_order_tell_what_one_run_over_all_tells(
 def test_what_comes_later_changes_nothing_that_was_told(
     a: list[tuple[float, float]], given_keys: dict[str, Any], day: int, seed: int
 ) -> None:
-    config = {"metric_batch": "x", "ingest_sql": "-", "schedule": "@daily", "grain": "1d", "recipe": "seasonal"}
+    config = {"metric_batch": "x", "ingest_sql": "-", "schedule": "@daily", "grain": "1d"}
     spec = BatchSpec.model_validate({**config, **given_keys})
     rng = np.random.default_rng(seed)
     other = [*a[:day], *((float(rng.random()), float(rng.normal(0, 3))) for _ in range(DAYS - day))]
