@@ -6,7 +6,6 @@ They are found in the same buckets and make one event together, unless the score
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -102,7 +101,7 @@ def _of_scores(spec: BatchSpec, window: RunWindow, rows: Scored) -> Source:
         # Those that could mute the newest ones too: a late one, or one of a run that never was, is told all the same.
         recent=spec.alert_recent_n + spec.alert_snooze_n,
         begins=spec.alert_smooth_n,
-        grains=np.array([json.loads(text)["grain"] for text in rows.metadata], object),
+        grains=rows.grains,
     )
 
 
@@ -202,6 +201,6 @@ def first_open(spec: BatchSpec, window: RunWindow, rows: Scored) -> int:
     cut = window.start - spec.completeness_delay
     # Only of the few that began shortly before is it a question whether they had closed, by the grain of their model.
     begin, end = np.searchsorted(rows.times, [stamp(cut - longest_bucket(spec)), stamp(cut)])
-    grains = [json.loads(text)["grain"] for text in rows.metadata[begin:end]]
+    grains = rows.grains[begin:end].tolist()
     still_open = np.flatnonzero(grain.mixed_ends(grains, rows.times[begin:end], spec.timezone) > stamp(cut))
     return int(begin + still_open[0]) if len(still_open) else int(end)
