@@ -44,10 +44,15 @@ EMPTY = Series(np.empty(0, "datetime64[us]"), np.empty(0, np.float64))
 
 def split(frame: pd.DataFrame, value: str = "metric_value") -> dict[str, Series]:
     """
-    Return one series per metric name of rows sorted by name and time.
+    Return one series per metric name of rows sorted by name and time, without the rows that have no finite value.
+
+    No row of ours is without one; in a table that another tool wrote it is missing.
 
     :param frame: columns ``metric_name``, ``metric_timestamp`` (naive UTC) and ``value``.
     """
+    finite = np.isfinite(frame[value].to_numpy(np.float64))
+    if not finite.all():
+        frame = frame[finite]
     return {
         name: Series(times, values.astype(np.float64, copy=False))
         for name, (times, values) in split_columns(frame, value).items()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -78,12 +78,13 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
     scores that no run has written yet, they are computed here, so the answer never depends on which runs came before.
     """
     late = Late(spec, window, store)
-    batch = read_complete(spec, window, store, models, partial(_unsettled, spec, window, late))
+    settled: dict[str, list[Looked]] = {}
+    batch = read_complete(spec, window, store, models, partial(_unsettled, spec, window, late, settled))
     told = _Told()
     since: dict[str, np.datetime64] = {}
     for name in batch.points:
         with _alone(told, name):
-            for looked in _looked_at(spec, window, name, batch, late):
+            for looked in settled.get(name) or _looked_at(spec, window, name, batch, late):
                 _tell(spec, window, looked, batch, told, since)
     for looked, names in late_data(spec, window, late, batch, since):
         with _alone(told, looked.track.name):
@@ -174,26 +175,33 @@ def _looked_at(spec: BatchSpec, window: RunWindow, name: str, batch: ScoredBatch
     return found
 
 
-def _unsettled(spec: BatchSpec, window: RunWindow, late: Late, batch: ScoredBatch) -> set[str]:
-    """Return the metrics whose rows do not reach back far enough, and those that their gates look at."""
+def _unsettled(
+    spec: BatchSpec,
+    window: RunWindow,
+    late: Late,
+    settled: dict[str, list[Looked]],
+    batch: ScoredBatch,
+    names: Collection[str],
+) -> set[str]:
+    """
+    Return which of the metrics have rows that do not reach back far enough, and those that their gates look at.
+
+    :param settled: takes up the others.
+    """
     found: set[str] = set()
-    for name in batch.points:
+    for name in names:
         looks_at = {name} | (spec.gates(name).references & set(batch.points))
+        try:
+            tracks = _looked_at(spec, window, name, batch, late)
+        except Exception:
+            log.debug("metric %r: it cannot be judged, which is said once for all", name, exc_info=True)
+            continue
         known = batch.known_since(looks_at)
-        if known != BEGINNING and not _settled(spec, window, late, name, batch, known):
+        if known == BEGINNING or all(looked.is_settled(known) for looked in tracks):
+            settled[name] = tracks
+        else:
             found |= looks_at
     return found
-
-
-def _settled(
-    spec: BatchSpec, window: RunWindow, late: Late, name: str, batch: ScoredBatch, known: np.datetime64
-) -> bool:
-    try:
-        tracks = _looked_at(spec, window, name, batch, late)
-    except Exception:
-        log.debug("metric %r: it cannot be judged, which is said once for all", name, exc_info=True)
-        return True
-    return all(looked.is_settled(known) for looked in tracks)
 
 
 def _suppressed(spec: BatchSpec, rows: Scored, window: RunWindow) -> int:

@@ -32,8 +32,8 @@ class ScoreRows:
         facts = [points.values[scored.index], scored.expected, scored.lower, scored.upper]
         same = json.dumps({"grain": length, "model": tick})[1:]
         self.metadata += [
-            f'{{"value": {value!r}, "expected": {expected!r}, "lower": {_json(lower)}, "upper": {_json(upper)}, {same}'
-            for value, expected, lower, upper in zip(*(values.tolist() for values in facts), strict=True)
+            f'{{"value": {value}, "expected": {expected}, "lower": {lower}, "upper": {upper}, {same}'
+            for value, expected, lower, upper in zip(*(map(_json, values.tolist()) for values in facts), strict=True)
         ]
 
     def frame(self) -> pd.DataFrame:
@@ -49,6 +49,6 @@ class ScoreRows:
         )
 
 
-def _json(end: float) -> str:
-    """Return one end of a range as JSON: null where it has none."""
-    return repr(end) if math.isfinite(end) else "null"
+def _json(number: float) -> str:
+    """Return a number as JSON: null for one that is not finite, such as the end of a range that has none."""
+    return repr(number) if math.isfinite(number) else "null"

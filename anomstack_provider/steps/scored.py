@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from anomstack_provider.steps import score as score_step
 from anomstack_provider.steps.ports import MetricRows, Models
 from anomstack_provider.steps.training import freq_lengths, in_shard, longest_bucket, own_scores, stamp
 
+# Beyond what a quiet gap takes, so that the buckets around it are seen; and how many are read at first at most.
+_SPARE, _MOST_BACK = 8, 2000
 FACTS = ("value", "expected", "lower", "upper")
 BEGINNING = np.datetime64("0001-01-01", "us")
 
@@ -36,6 +39,7 @@ class Scored:
     """
     Scores of one metric as read: times, scores, metadata.
 
+    :param grains: lengths of the buckets, such as ``1h``.
     :param suppressed: which of the buckets an event of the calendar keeps from alerting.
     :param notes: what the calendar says of each bucket.
     """
@@ -43,6 +47,7 @@ class Scored:
     times: Times
     scores: Floats
     metadata: NDArray[Any]
+    grains: NDArray[np.object_]
     suppressed: NDArray[np.bool_]
     notes: NDArray[np.object_]
 
@@ -51,18 +56,17 @@ class Scored:
         if not self.suppressed.any():
             return self
         keep = ~self.suppressed
-        return Scored(self.times[keep], self.scores[keep], self.metadata[keep], self.suppressed[keep], self.notes[keep])
+        return Scored(*(getattr(self, field.name)[keep] for field in fields(self)))
 
     def facts(self, positions: NDArray[np.intp]) -> tuple[dict[str, Floats], NDArray[np.object_]]:
         """Return value, expected, lower and upper (NaN where open) of some buckets, and their grains."""
         told = [json.loads(text) for text in self.metadata[positions]]
         numbers = {name: np.array([fact[name] for fact in told], np.float64) for name in FACTS}
-        return numbers, np.array([fact["grain"] for fact in told], object)
+        return numbers, self.grains[positions]
 
 
-NOTHING = Scored(
-    np.empty(0, "datetime64[us]"), np.empty(0), np.empty(0, object), np.empty(0, bool), np.empty(0, object)
-)
+_NONE = np.empty(0, object)
+NOTHING = Scored(np.empty(0, "datetime64[us]"), np.empty(0), _NONE, _NONE, np.empty(0, bool), _NONE)
 
 
 @dataclass
@@ -125,35 +129,54 @@ def read_complete(
     window: RunWindow,
     store: MetricRows,
     models: Models,
-    unsettled: Callable[[ScoredBatch], set[str]],
+    unsettled: Callable[[ScoredBatch, Collection[str]], set[str]],
 ) -> ScoredBatch:
     """
     Return the batch's scores with enough earlier ones for an exact answer.
 
-    One read is enough where a quiet gap lies within the look-back that the score step fills. For metrics where it
-    does not (a long anomaly, a young series), earlier scores are filled in and read, four times as many each time.
+    One read is enough where a quiet gap lies within buckets that all have their scores, as it does when nothing is
+    wrong. For metrics where it does not (a long anomaly, a young series), more is read, four times as much each time,
+    and scores that are missing are filled in.
 
-    :param unsettled: returns the metrics whose earlier rows do not suffice, and those that they look at.
+    :param unsettled: returns those of some metrics whose earlier rows do not suffice, and those that they look at.
     """
-    back = score_step.look_back(spec)
-    filled_since = window.end - timedelta(days=spec.score_metric_timestamp_max_days_ago)
+    back = max(score_step.look_back(spec), _usual_gap(spec, window))
     days = max(spec.alert_metric_timestamp_max_days_ago, spec.score_metric_timestamp_max_days_ago)
     oldest = min(window.start - spec.completeness_delay, window.end - timedelta(days=days))
     # Changes of level are told by more points than are judged.
     since = None if spec.finds & {"threshold", "change"} else oldest - longest_bucket(spec)
-    batch = _read(spec, window, store, back, since, filled_since)
+    batch = _read(spec, window, store, back, since=since)
     batch.said = feedback.read(store, window.end)
-    while names := unsettled(batch):
+    names = unsettled(batch, batch.points)
+    while names:
         back *= 4
-        for shard in range(spec.shards):
-            if mine := {name for name in names if in_shard(name, shard, spec.shards)}:
-                within: Any = {"shard": shard, "shards": spec.shards, "metrics": mine, "rescore": False}
-                score_step.fill(spec, window, store, models, back=back, since=None, **within)
-        again = _read(spec, window, store, back, None, None)
-        for ours, theirs in ((batch.scored, again.scored), (batch.points, again.points), (batch.known, again.known)):
-            _update(ours, theirs, names)
+        _take_over(batch, _read(spec, window, store, back, metrics=names), names)
         batch.back = back
+        if incomplete := _incomplete(spec, window, batch, names):
+            for shard in range(spec.shards):
+                if mine := {name for name in incomplete if in_shard(name, shard, spec.shards)}:
+                    within: Any = {"shard": shard, "shards": spec.shards, "metrics": mine, "rescore": False}
+                    score_step.fill(spec, window, store, models, back=back, since=None, **within)
+            _take_over(batch, _read(spec, window, store, back, metrics=incomplete, is_filled=True), incomplete)
+        names = unsettled(batch, names)
     return batch
+
+
+def _usual_gap(spec: BatchSpec, window: RunWindow) -> int:
+    """Return how many buckets it takes to see that nothing goes on, of metrics that have a bucket per run or day."""
+    length = grain.parse(spec.grain).nominal.astype("timedelta64[us]").item() if spec.grain else timedelta(0)
+    length = length or min(window.end - window.start, timedelta(days=1))
+    recent = max(spec.alert_recent_n, spec.tholdalert_recent_n, 1)
+    snooze = max(spec.alert_snooze_n, spec.tholdalert_snooze_n, spec.change_snooze_n)
+    gap = -(-spec.merge_max_gap // length) if length else 0
+    return min(recent + snooze + max(gap, snooze) + spec.alert_smooth_n + _SPARE, _MOST_BACK)
+
+
+def _take_over(batch: ScoredBatch, again: ScoredBatch, names: Collection[str]) -> None:
+    """Put what was read again in the place of what was read before."""
+    _update(batch.scored, again.scored, names)
+    _update(batch.points, again.points, names)
+    _update(batch.known, again.known, names)
 
 
 def _update(ours: dict[str, Any], theirs: Mapping[str, Any], names: Collection[str]) -> None:
@@ -165,48 +188,93 @@ def _read(
     window: RunWindow,
     store: MetricRows,
     back: int,
-    since: datetime | None,
-    filled_since: datetime | None,
+    *,
+    since: datetime | None = None,
+    metrics: Collection[str] | None = None,
+    is_filled: bool = False,
 ) -> ScoredBatch:
     """
     Read the window's rows and the ``back`` before it, not older than ``since``.
 
-    :param filled_since: those of them that are not older have scores if they can have; None: all.
+    :param metrics: only these, all if None.
+    :param is_filled: whether all of these buckets have scores that can have one.
     """
     cut = window.start - spec.completeness_delay
     newest = back + (finders.history(spec)[0] if spec.finds & {"threshold", "change"} else 0)
-    frame = store.read(["metric", "score"], since=since, until=window.end, newest=newest, cut=cut)
+    limits: dict[str, Any] = {"since": since, "until": window.end, "newest": newest, "cut": cut}
+    frame = store.read(["metric", "score"], **limits, metrics=None if metrics is None else sorted(metrics))
     batch = ScoredBatch(spec, back, points=split(frame[frame["metric_type"] == "metric"]))
     own = frame[own_scores(frame)]
     for name, (times, scores, metadata) in split_columns(own, "metric_value", "metadata").items():
-        closed = _closed(spec, times, metadata, window)
-        times, scores, metadata = times[closed], scores[closed], metadata[closed]
+        grains = _grains(metadata)
+        closed = _closed(spec, times, grains, window)
+        times, scores, metadata, grains = times[closed], scores[closed], metadata[closed], grains[closed]
         marks = Calendar.for_metric(spec, name).marks(times, spec.timezone)
-        batch.scored[name] = Scored(times, scores.astype(np.float64), metadata, marks.suppressed, marks.notes)
+        batch.scored[name] = Scored(times, scores.astype(np.float64), metadata, grains, marks.suppressed, marks.notes)
         batch.points.setdefault(name, Series(times, np.full(len(times), np.nan)))
     for name, points in batch.points.items():
-        batch.known[name] = _known_since(spec, points.times, cut, back, filled_since)
+        known = _filled_since(spec, window, points.times, back, is_filled)
+        batch.known[name] = known if is_filled else _scored_since(batch, name, window, known)
     return batch
 
 
-def _closed(spec: BatchSpec, times: Times, metadata: NDArray[Any], window: RunWindow) -> NDArray[np.bool_]:
+def _grains(metadata: NDArray[Any]) -> NDArray[np.object_]:
+    """Return the length of each scored bucket, without reading anew what is the same text for most of them."""
+    return np.array([_grain_in(text[text.index('"grain"') :]) for text in metadata], object)
+
+
+@lru_cache(maxsize=1024)
+def _grain_in(end: str) -> str:
+    """Return the grain from the end of a score's metadata, which begins with it."""
+    found: str = json.loads("{" + end)["grain"]
+    return found
+
+
+def _closed(spec: BatchSpec, times: Times, grains: NDArray[np.object_], window: RunWindow) -> NDArray[np.bool_]:
     """Return which buckets are closed by the end of the window: those of a later run may have scores already."""
     until = stamp(window.end - spec.completeness_delay)
     closed = np.ones(len(times), bool)
     recent = int(np.searchsorted(times, until - np.timedelta64(longest_bucket(spec))))
-    grains = [json.loads(text)["grain"] for text in metadata[recent:]]
-    closed[recent:] = grain.mixed_ends(grains, times[recent:], spec.timezone) <= until
+    closed[recent:] = grain.mixed_ends(grains[recent:].tolist(), times[recent:], spec.timezone) <= until
     return closed
 
 
-def _known_since(
-    spec: BatchSpec, points: Times, cut: datetime, back: int, filled_since: datetime | None
-) -> np.datetime64:
+def _filled_since(spec: BatchSpec, window: RunWindow, points: Times, back: int, is_filled: bool) -> np.datetime64:
+    """Return from when on the score step has filled in all scores that there can be: it, or ``fill``."""
+    cut = window.start - spec.completeness_delay
+    back = back if is_filled else min(back, score_step.look_back(spec))
     before = points[: np.searchsorted(points, stamp(cut))]
-    if filled_since is None and len(before) < back:
+    if is_filled and len(before) < back:
         return BEGINNING  # the series begins within what is filled
     if spec.preprocess_params.freq is not None:
         oldest = stamp(cut - back * freq_lengths(spec)[0])
     else:
         oldest = before[max(len(before) - back, 0)] if len(before) else stamp(cut)
-    return oldest if filled_since is None else max(oldest, stamp(filled_since))
+    since = window.end - timedelta(days=spec.score_metric_timestamp_max_days_ago)
+    return oldest if is_filled else max(oldest, stamp(since))
+
+
+def _scored_since(batch: ScoredBatch, name: str, window: RunWindow, filled: np.datetime64) -> np.datetime64:
+    """Return from when on every bucket read has its score, at most ``filled``."""
+    spec = batch.spec
+    if spec.preprocess_params.freq is not None:
+        return filled
+    cut = stamp(window.start - spec.completeness_delay)
+    points = batch.points[name].times
+    before = points[max(int(np.searchsorted(points, cut)) - batch.back, 0) :]
+    before = before[before < filled]
+    holes = np.flatnonzero(~np.isin(before, batch.scored.get(name, NOTHING).times))
+    complete = before[holes[-1] + 1 :] if len(holes) else before
+    return complete[0] if len(complete) else filled
+
+
+def _incomplete(spec: BatchSpec, window: RunWindow, batch: ScoredBatch, names: Collection[str]) -> set[str]:
+    """Return those of the metrics that may lack scores in what was read of them, or were read from their beginning."""
+    cut = stamp(window.start - spec.completeness_delay)
+    found = set()
+    for name in names:
+        points = batch.points[name].times
+        oldest = int(np.searchsorted(points, cut)) - batch.back
+        if spec.preprocess_params.freq is not None or oldest < 0 or batch.known[name] > points[oldest]:
+            found.add(name)
+    return found

@@ -6,7 +6,6 @@ They are found in the same buckets and make one event together, unless the score
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -108,7 +107,7 @@ def _of_scores(spec: BatchSpec, window: RunWindow, rows: Scored) -> Source:
         recent=spec.alert_recent_n + spec.alert_snooze_n,
         lead=_behind(spec),
         scored=rows.times,
-        grains=np.array([json.loads(text)["grain"] for text in rows.metadata], object),
+        grains=rows.grains,
     )
 
 
@@ -223,6 +222,6 @@ def first_open(spec: BatchSpec, window: RunWindow, rows: Scored) -> int:
     cut = window.start - spec.completeness_delay
     # Only of the few that began shortly before is it a question whether they had closed, by the grain of their model.
     begin, end = np.searchsorted(rows.times, [stamp(cut - longest_bucket(spec)), stamp(cut)])
-    grains = [json.loads(text)["grain"] for text in rows.metadata[begin:end]]
+    grains = rows.grains[begin:end].tolist()
     still_open = np.flatnonzero(grain.mixed_ends(grains, rows.times[begin:end], spec.timezone) > stamp(cut))
     return int(begin + still_open[0]) if len(still_open) else int(end)
