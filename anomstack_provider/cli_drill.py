@@ -69,7 +69,7 @@ def _run(arguments: argparse.Namespace) -> int:
     for found in drill(spec, arguments.metric, table, kinds=arguments.kinds, size=arguments.size):
         row = _facts(found)
         if found.alert is not None:
-            told = Briefings(spec, found.rows)
+            told = Briefings(spec, found.rows, answerable=False)
             message = as_drill(told.compose(found.alert))
             row["first_line"] = message.first_line
             chart, name = None, f"drill-{found.kind}-{found.alert.event_id[:6]}.png"

@@ -117,6 +117,7 @@ def test_a_message_goes_all_the_way_and_leaves_no_trace(shop: Any, run: Run, box
     html = parts["text/html"].get_content()
     assert "This is a drill" in html
     assert "<b>visits" not in html
+    assert "anomstack feedback" not in html + parts["text/plain"].get_content(), "no table knows the event"
     assert parts["image/png"].get_content().startswith(b"\x89PNG")
     assert tables(tmp_path) == ["metrics"], "no ledger"
 
