@@ -153,7 +153,8 @@ def _as_text(spec: BatchSpec, metric: str, switched_off: list[str], rows: list[d
             lines.append(f"{row['fault']}: {row['first_line']}")
         for label in ("chart", "sent"):
             if label in row:
-                lines.append(f"  {label}: {row[label]}")
+                refused = label == "sent" and row[label] != "acknowledged"
+                lines.append(f"  {'not ' if refused else ''}{label}: {row[label]}")
         if row["stopped"]:
             lines.append(
                 f"  {row['fault']}: stopped by gates: " + ", ".join(f"{g} {n}" for g, n in row["stopped"].items())

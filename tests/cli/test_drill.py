@@ -150,5 +150,5 @@ def test_a_channel_that_refuses_is_bad_news(shop: Any, run: Run, monkeypatch: py
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(nobody))
     code, out, _ = run("shop", "orders", "--kinds", "spike", "--send", "email")
     assert code == 1
-    assert "  sent: " in out
+    assert "  not sent: " in out
     assert "acknowledged" not in out
