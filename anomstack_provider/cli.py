@@ -13,7 +13,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +135,8 @@ def _preview(arguments: argparse.Namespace) -> int:
 
     spec = load_spec(arguments.batch, arguments.metrics_dir)
     window = RunWindow(as_utc(arguments.start, spec.timezone), as_utc(arguments.end, spec.timezone))
+    if window.end > datetime.now(UTC):
+        print("the period ends in the future: buckets that are still to come count as late data", file=sys.stderr)
     table = _table(spec, window, arguments)
     found = preview(spec, window, table)
     if arguments.scores:
@@ -163,6 +165,8 @@ def _table(spec: BatchSpec, window: Any, arguments: argparse.Namespace) -> Metri
         return table
     days = spec.train_metric_timestamp_max_days_ago + spec.score_metric_timestamp_max_days_ago
     start = tick_at_or_before(spec.cron, spec.timezone, window.start - timedelta(days=days))
+    if spec.history_start is not None and spec.history_start < window.end:  # live runs have nothing older either
+        start = max(start, spec.history_start)
     history = RunWindow(start, window.end)
     print(f"ingesting {history.start:%Y-%m-%d} to {history.end:%Y-%m-%d} into memory", file=sys.stderr)
     rows, result = fetch_history(spec, history, lambda part: fetch_outside_airflow(spec, part, arguments.metrics_dir))
@@ -213,7 +217,8 @@ def _as_text(spec: BatchSpec, found: Preview) -> str:
     period = f"{found.window.start:%Y-%m-%d %H:%M} to {found.window.end:%Y-%m-%d %H:%M} UTC"
     happened = found.outcomes()["events"]
     counts = ", ".join(f"{happened[name]} {name}" for name in _TRANSITIONS if name in happened) or "none"
-    lines = [f"{spec.metric_batch}, {period}: {len(found.alerts)} alerts would have been sent; events: {counts}", ""]
+    sent = "1 alert" if len(found.alerts) == 1 else f"{len(found.alerts)} alerts"
+    lines = [f"{spec.metric_batch}, {period}: {sent} would have been sent; events: {counts}", ""]
     lines += [f"  {switch} is set: a live run sends none" for switch in found.switched_off]
     for alert in found.alerts:
         lines.append(f"  {alert.transition:9} {told.first_line(alert)}")
@@ -268,7 +273,8 @@ def _deliveries(arguments: argparse.Namespace) -> int:
         metric = one_line(str(json.loads(delivery.payload).get("metric_name")))
         recorded = f"{delivery.recorded_at:%Y-%m-%d %H:%M}" if delivery.recorded_at else ""
         line = f"{delivery.status:9}  {recorded}  {delivery.channel}  {metric}: {delivery.transition}"
-        print(f"{line}, event {delivery.event_id}, tried {delivery.attempts} times{_because(delivery.error)}")
+        tries = "once" if delivery.attempts == 1 else f"{delivery.attempts} times"
+        print(f"{line}, event {delivery.event_id}, tried {tries}{_because(delivery.error)}")
     counts = Counter(delivery.status for delivery in found)
     print(f"{spec.metric_batch}: " + (", ".join(f"{n} {status}" for status, n in counts.items()) or "nothing is owed"))
     return 1 if counts["failed"] or counts["abandoned"] else 0

@@ -69,7 +69,7 @@ def _run(arguments: argparse.Namespace) -> int:
     for found in drill(spec, arguments.metric, table, kinds=arguments.kinds, size=arguments.size):
         row = _facts(found)
         if found.alert is not None:
-            told = Briefings(spec, found.rows)
+            told = Briefings(spec, found.rows, answerable=False)
             message = as_drill(told.compose(found.alert))
             row["first_line"] = message.first_line
             chart, name = None, f"drill-{found.kind}-{found.alert.event_id[:6]}.png"
@@ -154,7 +154,8 @@ def _as_text(spec: BatchSpec, metric: str, switched_off: list[str], rows: list[d
             lines.append(f"{row['fault']}: {row['first_line']}")
         for label in ("chart", "sent"):
             if label in row:
-                lines.append(f"  {label}: {row[label]}")
+                refused = label == "sent" and row[label] != "acknowledged"
+                lines.append(f"  {'not ' if refused else ''}{label}: {row[label]}")
         if row["stopped"]:
             lines.append(
                 f"  {row['fault']}: stopped by gates: " + ", ".join(f"{g} {n}" for g, n in row["stopped"].items())

@@ -72,6 +72,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.metric is not None and arguments.verdict is None:
         raise ValueError("feedback takes BATCH alone, or BATCH METRIC BUCKET VERDICT")
+    if arguments.verdict == "snooze" and arguments.until is None and arguments.length is None:
+        raise ValueError("a snooze needs an end: --for and a length such as 3d, or --until and a time")
     spec = load_spec(arguments.batch, arguments.metrics_dir)
     now = datetime.now(UTC)
     return _list(spec, now, arguments.output) if arguments.metric is None else _give(spec, now, arguments)
@@ -129,7 +131,7 @@ def _as_text(
 ) -> str:
     from anomstack_provider.steps.feedback import PRECISION_DAYS
 
-    lines = [f"{spec.metric_batch}: {len(given)} verdicts"]
+    lines = [f"{spec.metric_batch}: {len(given)} {'verdict' if len(given) == 1 else 'verdicts'}"]
     lines += [_line(spec, name, verdict) for name, verdict in given]
     if shares:
         lines += ["", f"real alerts, of those judged in the last {PRECISION_DAYS} days:"]

@@ -55,6 +55,9 @@ _MODEL_KEYS = (
     "completeness_delay",
 )
 
+# Where a channel sends to, by its name: the key that says so, of the batch or of a route.
+DESTINATIONS = {"email": "email_to", "slack": "slack_channel", "slack_webhook": "slack_webhook_conn_id"}
+
 # Their entries that only suppress or annotate leave a model as it is, and metric_tags only matter to those with tags.
 _CALENDAR_KEYS = ("holidays", "events")
 
@@ -277,6 +280,10 @@ class BatchSpec(
                     found.append((key, f"no metric has the tags {tags} in metric_tags"))
         if self.tholdalert_thresholds and "disable_tholdalert" not in self.model_fields_set:
             found.append(("tholdalert_thresholds", "no effect without disable_tholdalert: false"))
+        if "alert_methods" in self.model_fields_set:
+            named = ((method, DESTINATIONS.get(method.strip().lower())) for method in self.alert_methods)
+            without = [(method, key) for method, key in named if key and not getattr(self, key)]
+            found += [("alert_methods", f"{method} sends nothing without {key}") for method, key in without]
         for path, gates in self._all_gates():
             if gates.guardrail and gates.guardrail.metric in self.score_exclude_metrics:
                 name = gates.guardrail.metric

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from anomstack_provider.alerting.alert import Alert
+from anomstack_provider.config.spec import DESTINATIONS
 from anomstack_provider.delivery.holding import rank
 
 if TYPE_CHECKING:
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from anomstack_provider.config.keys import Route
     from anomstack_provider.config.spec import BatchSpec
-
-# A destination of its own that a route may give a channel, by the channel's name.
-DESTINATIONS = {"email": "email_to", "slack": "slack_channel", "slack_webhook": "slack_webhook_conn_id"}
 
 
 class Routing:

@@ -72,6 +72,7 @@ def compose(
     about: About = _UNTOLD,
     around: Surroundings = _UNKNOWN,
     actions: Mapping[str, str] | None = None,
+    answerable: bool = True,
 ) -> Message:
     """
     Return the message for an alert.
@@ -81,13 +82,14 @@ def compose(
     :param about: what the config tells of the metric.
     :param around: what else was known when the message was written.
     :param actions: URL per answer, such as ``False alarm``; without, the command that answers is shown.
+    :param answerable: False shows no way to answer, of an event that no table knows.
     """
     parts = _Parts(
         head=headline(alert, timezone, about),
         facts=facts_of(alert, timezone, about, around),
         links=link_facts({"Runbook": about.runbook, "Dashboard": about.dashboard, **links}),
-        actions=link_facts(actions or {}),
-        answer=[] if actions else command(alert),
+        actions=link_facts(actions or {}) if answerable else [],
+        answer=command(alert) if answerable and not actions else [],
         event=event_fact(alert),
     )
     colour = _ENDED.get(alert.transition) or _COLOURS.get(alert.severity, _COLOURS["low"])

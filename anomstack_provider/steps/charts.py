@@ -47,6 +47,7 @@ class Briefings:
     :param links: URL per name, shown in every message.
     :param upstream: what Airflow says of where the batch's data come from.
     :param actions: URL per answer to an alert; without any the command that answers is shown.
+    :param answerable: False shows neither, of alerts that never were.
     """
 
     spec: BatchSpec
@@ -54,6 +55,7 @@ class Briefings:
     links: Mapping[str, str] = field(default_factory=dict)
     upstream: str | None = None
     actions: Callable[[Alert], Mapping[str, str]] | None = None
+    answerable: bool = True
     _last: tuple[Alert, tuple[ChartData, Surroundings]] | None = None
 
     def first_line(self, alert: Alert) -> str:
@@ -74,6 +76,7 @@ class Briefings:
             about=self.spec.about(alert.metric_name),
             around=around,
             actions=self.actions(alert) if self.actions else None,
+            answerable=self.answerable,
         )
 
     def draw(self, alert: Alert) -> bytes:

@@ -146,7 +146,8 @@ def _why(spec: BatchSpec, score: float, threshold: float) -> str:
     over = f" on average over {spec.alert_smooth_n + 1} buckets" if spec.alert_smooth_n else ""
     if spec.alert_threshold is not None:
         return f"Its anomaly score {number(score)}{over} is at or above the threshold of {number(threshold)}"
-    budget = f"{number(spec.false_alarms_per_month)} false alarms a month"
+    alarms = "false alarm" if spec.false_alarms_per_month == 1 else "false alarms"
+    budget = f"{number(spec.false_alarms_per_month)} {alarms} a month"
     return f"It is more unusual{over} than a budget of {budget} allows"
 
 

@@ -26,7 +26,7 @@ def load_folder(metrics_dir: str | None, only: str | None = None) -> LoadedFolde
     """Read a metrics folder, by default the configured one, with the ``[anomstack]`` section as the site's defaults."""
     folder = metrics_dir or settings.metrics_dir()
     if folder is None:
-        raise BatchNotFound("no metrics folder: pass metrics_dir or set [anomstack] metrics_dir")
+        raise BatchNotFound("no metrics folder: pass metrics_dir (--metrics-dir) or set [anomstack] metrics_dir")
     if not Path(folder).is_dir():
         raise BatchNotFound(f"the metrics folder {folder} does not exist")
     return load_batches(folder, site_defaults=settings.site_defaults(), only=only)

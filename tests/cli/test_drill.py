@@ -117,6 +117,7 @@ def test_a_message_goes_all_the_way_and_leaves_no_trace(shop: Any, run: Run, box
     html = parts["text/html"].get_content()
     assert "This is a drill" in html
     assert "<b>visits" not in html
+    assert "anomstack feedback" not in html + parts["text/plain"].get_content(), "no table knows the event"
     assert parts["image/png"].get_content().startswith(b"\x89PNG")
     assert tables(tmp_path) == ["metrics"], "no ledger"
 
@@ -149,7 +150,7 @@ def test_a_channel_that_refuses_is_bad_news(shop: Any, run: Run, monkeypatch: py
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(nobody))
     code, out, _ = run("shop", "orders", "--kinds", "spike", "--send", "email")
     assert code == 1
-    assert "  sent: " in out
+    assert "  not sent: " in out
     assert "acknowledged" not in out
 
 

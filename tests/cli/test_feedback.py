@@ -101,7 +101,7 @@ def test_who_gives_it_is_the_user_of_the_system(shop: Any, capsys: Any, monkeypa
         (["shop", "orders", "{day}"], "BATCH alone, or BATCH METRIC BUCKET VERDICT"),
         (["shop", "orders", "someday", "real"], "expected a date such as"),
         (["shop", "orders", "{day}", "nice"], "invalid choice: 'nice'"),
-        (["shop", "orders", "{day}", "snooze"], "a snooze needs an end"),
+        (["shop", "orders", "{day}", "snooze"], "a snooze needs an end: --for and a length"),
         (["shop", "orders", "{day}", "snooze", "--for", "long"], "expected a duration such as"),
         (["shop", "orders", "{day}", "snooze", "--for", "3d", "--until", "2100-01-01"], "not allowed with"),
         (["shop", "orders", "{day}", "real", "--event", "x"], "has no event 'x'"),

@@ -517,6 +517,14 @@ def test_cautions_name_the_key_as_it_was_written():
     ]
 
 
+def test_a_channel_that_is_named_and_has_no_destination_is_a_caution():
+    methods = {"alert_methods": ["email", "slack", "slack_webhook"], "email_to": ["a@example.com"]}
+    assert spec(**methods).cautions() == [
+        ("alert_methods", "slack sends nothing without slack_channel"),
+        ("alert_methods", "slack_webhook sends nothing without slack_webhook_conn_id"),
+    ]
+
+
 def test_thresholds_that_are_not_compared_are_a_caution():
     bounds = {"m": {"upper": 1}}
     assert spec(tholdalert_thresholds=bounds).cautions() == [

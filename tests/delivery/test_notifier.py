@@ -93,13 +93,14 @@ def test_the_mail_notifier(mail_server: Any, alert: Alert) -> None:
         smtp_conn_id="smtp_default",
         to="ann@example.com",
         subject="{{ event.metric_name }} of {{ event.metric_batch }}",
-        html_content="<p>{{ first_line | e }}</p><a href='{{ links.Run }}'>run</a>",
+        html_content="<p>{{ first_line | e }}</p><a href='{{ links.Run }}'>run</a>{{ links.Query }}",
     )
     ((recipients, mail),) = mail_server.received
     assert recipients == ["ann@example.com"]
     assert mail["Subject"] == "cancelled_share_LGA of flights"
     (html,) = mail.iter_parts()
-    assert "<a href='https://airflow/run'>" in html.get_content()
+    assert "<a href='https://airflow/run'>run</a>" in html.get_content()
+    assert html.get_content().rstrip().endswith("</a>"), "a link that there is none of is empty"
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ def test_what_is_owed_is_listed_and_put_back(
     ledger.settle([first], "abandoned", "abandoned after 20 tries: gone")
     assert main(command) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "abandoned  2024-03-01 12:00  slack  orders: opened, event e1, tried 1 times: abandoned after 20 tries: gone",
-        "pending    2024-03-01 12:00  slack  orders: opened, event e2, tried 1 times",
+        "abandoned  2024-03-01 12:00  slack  orders: opened, event e1, tried once: abandoned after 20 tries: gone",
+        "pending    2024-03-01 12:00  slack  orders: opened, event e2, tried once",
         "sales: 1 abandoned, 1 pending",
     ]
     assert main([*command, "--retry"]) == 0

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from anomstack_provider.config.spec import DESTINATIONS
 from anomstack_provider.delivery.channels.base import Channel, DeliveryError, Unconfigured
 from anomstack_provider.delivery.channels.email import EmailChannel
 from anomstack_provider.delivery.channels.notifier import NotifierChannel
 from anomstack_provider.delivery.channels.slack import SlackChannel
 from anomstack_provider.delivery.channels.slack_webhook import SlackWebhookChannel
-from anomstack_provider.delivery.routing import DESTINATIONS, channel_name, methods_of
+from anomstack_provider.delivery.routing import channel_name, methods_of
 
 if TYPE_CHECKING:
     from anomstack_provider.config.spec import BatchSpec

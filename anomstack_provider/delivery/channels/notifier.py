@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -90,7 +91,7 @@ class NotifierChannel:
             "text": message.text,
             "html": message.html,
             "first_line": message.first_line,
-            "links": dict(self.links),
+            "links": defaultdict(str, self.links),  # a drill, or an Airflow without base_url, has none
         }
 
     def _secrets(self) -> Iterator[str]:

@@ -1,0 +1,51 @@
+"""``anomstack preview`` of a batch whose table is empty: what it asks the query for, and what it says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from anomstack_provider.cli import main
+
+BATCH = """
+metric_batch: shop
+schedule: "@daily"
+history_start: {history_start}
+ingest_sql: |
+  SELECT day AS metric_timestamp, 'orders' AS metric_name, 100 + dayofmonth(day) % 3 AS metric_value
+  FROM generate_series(
+    TIMESTAMP '{{{{ data_interval_start }}}}', TIMESTAMP '{{{{ data_interval_end }}}}' - INTERVAL 1 DAY, INTERVAL 1 DAY
+  ) days(day)
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "metrics").mkdir()
+    monkeypatch.setenv("AIRFLOW__ANOMSTACK__METRICS_DIR", str(tmp_path / "metrics"))
+    monkeypatch.setenv("AIRFLOW__ANOMSTACK__DUCKDB_PATH", str(tmp_path / "metrics.duckdb"))
+    return tmp_path / "metrics"
+
+
+@pytest.mark.parametrize(
+    ("history_start", "fetched"),
+    [("2025-12-01", "2025-12-01"), ("2026-02-03", "2026-02-03"), ("2020-01-01", "2024-01-1"), ("", "2024-01-1")],
+)
+def test_no_more_history_is_fetched_than_live_runs_have(
+    home: Path, capsys: pytest.CaptureFixture[str], history_start: str, fetched: str
+) -> None:
+    (home / "shop.yaml").write_text(BATCH.format(history_start=history_start), "utf-8")
+    assert main(["preview", "shop", "--start", "2026-02-01", "--end", "2026-02-10"]) == 0
+    assert f"ingesting {fetched}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("end", "said"), [("2026-02-10", False), ("2999-01-01", True)])
+def test_a_period_that_is_not_over_is_said(
+    home: Path, capsys: pytest.CaptureFixture[str], end: str, said: bool
+) -> None:
+    (home / "shop.yaml").write_text(
+        BATCH.format(history_start="2026-01-01").replace("generate_series", "no_such_function"), "utf-8"
+    )
+    main(["preview", "shop", "--start", "2026-02-01", "--end", end])
+    assert ("ends in the future" in capsys.readouterr().err) == said
