@@ -354,7 +354,7 @@ class Alerts(Section):
     alert_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to judge instead.")
 
 
-# The channels that are there without a notifier; alerting/channels has a file for each.
+# The channels that are there without a notifier; delivery/channels has a file for each.
 CHANNELS = ("email", "slack", "slack_webhook")
 
 

@@ -177,7 +177,7 @@ def marked(home: Path) -> Counter[str]:
 @pytest.fixture(scope="module")
 def tries() -> Iterator[Tries]:
     # Loaded once, for every process that is forked from this one.
-    for module in ("alerting.chart", "steps.alert", "wiring.fetch"):
+    for module in ("messages.chart", "steps.alert", "wiring.fetch"):
         importlib.import_module(f"anomstack_provider.{module}")
     for module in ("matplotlib.backends.backend_agg", "matplotlib.figure", "pyod.models.knn", "pyod.models.pca"):
         importlib.import_module(module)
