@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from anomstack_provider.detection.grain import Grain, to_local, to_utc
+from anomstack_provider.detection.grain import INSTANT, Grain, to_local, to_utc
 from anomstack_provider.detection.series import Floats, Times
 
 # Silences of a metric's own history that tell what is usual, and how few of them tell nothing.
@@ -35,6 +35,8 @@ _RETIRED, _RETIRED_BUCKETS = timedelta(days=30), 100
 
 
 _NEVER = np.datetime64("9999-01-01", "us")
+BEGINNING = np.datetime64("0001-01-01", "us")
+_MINUTE = np.timedelta64(1, "m")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,16 @@ class Gap:
     def lasts(self) -> bool:
         """Whether no bucket is stored after it."""
         return bool(np.isnat(self.back))
+
+    @property
+    def newest(self) -> np.datetime64:
+        """Start of the newest bucket that it decides about: the last late one, or the first after it."""
+        return self.late[-1] if self.lasts else self.back
+
+    @property
+    def ended(self) -> np.datetime64:
+        """The last moment at which it is asked whether the batch is late."""
+        return self.ends[-1] if self.lasts else max(self.over, self.back)
 
 
 def gaps(
@@ -149,23 +161,23 @@ def explained(found: Sequence[Gap], starts: Times, ends: Times) -> NDArray[np.bo
 @dataclass(frozen=True)
 class LateBatch:
     """
-    Buckets in which a whole batch is late, oldest first.
+    When a whole batch is late, asked at the end of buckets, oldest first.
 
-    :param judged: starts of all buckets at whose end it was asked whether the batch is late, increasing.
-    :param times: starts of those in which it is, shape (n,); ``ends`` where they end.
+    :param times: starts of the buckets at whose end it was asked, increasing, shape (n,); ``ends`` where they end.
     :param grain: their length, such as ``1h``; shape (n,).
+    :param is_late: whether the batch is late by then.
     :param metrics: the names of the metrics that are late by then, sorted; n tuples.
     """
 
-    judged: Times
     times: Times
     ends: Times
-    grain: tuple[str, ...]
+    grain: NDArray[np.object_]
+    is_late: NDArray[np.bool_]
     metrics: tuple[tuple[str, ...], ...]
 
     def tells(self, gap: Gap) -> NDArray[np.bool_]:
         """Return which late buckets of a metric's silence are told by the batch's own event."""
-        return np.isin(gap.ends, self.ends)
+        return np.isin(gap.ends, self.ends[self.is_late])
 
 
 def of_batch(
@@ -173,6 +185,7 @@ def of_batch(
     stored: Mapping[str, Times],
     least: int = LEAST,
     look_back: timedelta | None = None,
+    since: np.datetime64 = BEGINNING,
 ) -> LateBatch:
     """
     Return when the batch is late: at least two metrics and half of those that live are, or the only one.
@@ -180,11 +193,12 @@ def of_batch(
     Judged at the end of each late bucket and of the first one after a silence, by what is known then. A metric lives
     that has points enough to be judged, and has not been silent for so long that it is retired.
 
-    :param found: the silences of each metric that has any.
-    :param stored: the starts of the buckets of every metric of the batch, as for :func:`gaps`.
+    :param found: the silences of each metric that has any, all that were not over by ``since``.
+    :param stored: the starts of the buckets of every metric of the batch, ``least`` of them before ``since``.
     :param least: points with which a metric is judged.
+    :param since: what came before is not asked for.
     """
-    moments, starts, grains, is_late = _moments([gap for own in found.values() for gap in own])
+    moments, starts, grains, is_late = _moments([gap for own in found.values() for gap in own], since)
     late = {name: _late_at(own, moments) for name, own in found.items() if own}
     live = np.zeros(len(moments), np.int64)
     for name, times in stored.items():
@@ -194,20 +208,21 @@ def of_batch(
     missing = np.array([late[name] for name in names], bool).reshape(len(names), len(moments))
     number = missing.sum(axis=0)
     whole = ((number >= 2) & (2 * number >= live)) | ((number == 1) & (live == 1))
-    # A long bucket that ends with the newest short one began before it, and would be told after it.
-    judged = is_late | ~whole
-    judged[judged] = _rises(starts[judged])
-    told = np.flatnonzero(judged & whole)
+    judged = np.flatnonzero(is_late | ~whole)
+    starts, grains = _apart(starts[judged], moments[judged], grains[judged])
+    # What lies before may have cut the first of them short.
+    known = slice(1 if len(judged) and starts[0] < since else 0, None)
+    judged = judged[known]
     return LateBatch(
-        starts[judged],
-        starts[told],
-        moments[told],
-        tuple(grains[told]),
-        tuple(tuple(names[i] for i in np.flatnonzero(missing[:, k])) for k in told),
+        starts[known],
+        moments[judged],
+        grains[known],
+        whole[judged],
+        tuple(tuple(names[i] for i in np.flatnonzero(missing[:, k])) for k in judged),
     )
 
 
-def _moments(found: Sequence[Gap]) -> tuple[Times, Times, NDArray[np.object_], NDArray[np.bool_]]:
+def _moments(found: Sequence[Gap], since: np.datetime64) -> tuple[Times, Times, NDArray[np.object_], NDArray[np.bool_]]:
     """
     Return when to ask whether the batch is late, increasing, the start and grain of the bucket that ends then, and
     whether it is a late one: of several the late ones, of these the shortest.
@@ -216,10 +231,10 @@ def _moments(found: Sequence[Gap]) -> tuple[Times, Times, NDArray[np.object_], N
     for gap in found:
         own = [(end, (True, start, gap.grain)) for end, start in zip(gap.ends.tolist(), gap.late.tolist(), strict=True)]
         if not gap.lasts:
-            own.append((max(gap.over, gap.back).item(), (False, gap.back.item(), gap.grain)))
+            own.append((gap.ended.item(), (False, gap.back.item(), gap.grain)))
         for end, bucket in own:
             buckets[end] = max(bucket, buckets.get(end, bucket))
-    moments = sorted(buckets)
+    moments = sorted(moment for moment in buckets if np.datetime64(moment) >= since)
     chosen = [buckets[moment] for moment in moments]
     return (
         np.array(moments, "datetime64[us]"),
@@ -243,10 +258,20 @@ def _retired_at(found: Sequence[Gap], moments: Times) -> NDArray[np.bool_]:
     return mask
 
 
-def _rises(times: Times) -> NDArray[np.bool_]:
-    """Return which times are later than all before them."""
-    highest = np.maximum.accumulate(times.astype(np.int64)) if len(times) else np.empty(0, np.int64)
-    return np.concatenate([np.ones(min(len(times), 1), bool), np.diff(highest) > 0])
+def _apart(starts: Times, ends: Times, grains: NDArray[np.object_]) -> tuple[Times, NDArray[np.object_]]:
+    """
+    Return starts and grains of buckets none of which reaches over the end of another.
+
+    A long one that ends after short ones begins where the last of these ended: it would be told before them else.
+    """
+    starts, grains = starts.copy(), grains.copy()
+    for k in (np.flatnonzero(ends[:-1] > starts[1:]) + 1).tolist():
+        starts[k], length = ends[k - 1], ends[k] - ends[k - 1]
+        whole = length % _MINUTE == np.timedelta64(0)
+        grains[k] = str(Grain(int(length / _MINUTE), "min") if whole else INSTANT)
+        if not whole:
+            starts[k] = ends[k] - np.timedelta64(1, "us")
+    return starts, grains
 
 
 def _count(times: Times, moments: Times, look_back: timedelta | None) -> NDArray[np.intp]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
@@ -18,8 +18,10 @@ from anomstack_provider.wiring.batches import open_hook, open_stores
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from anomstack_provider.alerting.alert import Alert
     from anomstack_provider.delivery.report import DeliveryReport
     from anomstack_provider.runtime.window import RunWindow
+    from anomstack_provider.store.ledger import DeliveryLedger
 
 
 class AnomstackAlertOperator(AnomstackOperator):
@@ -42,38 +44,43 @@ class AnomstackAlertOperator(AnomstackOperator):
 
     def execute(self, context: Context) -> StepSummary:
         """Decide, store and send."""
+        from anomstack_provider.delivery import lag
         from anomstack_provider.steps.alert import alert, is_told
+        from anomstack_provider.store.ledger import DeliveryLedger
 
         spec, stores = self.spec, open_stores(self.spec)
         window = self.window(context)
         found = alert(spec, window, stores.metrics, stores.models)
-        told = [transition for transition in found.alerts if is_told(spec, transition)]
-        report = self._deliver(told, context, window)
+        news: Sequence[Alert] = found.alerts
+        ledger = DeliveryLedger(open_hook(spec), spec.table_key, spec.metric_batch)
+        if self._notifies(context):
+            news = lag.told(news, found.missing, ledger, window.as_of, datetime.now(UTC))
+        report = self._deliver([alert for alert in news if is_told(spec, alert)], ledger, context, window)
         summary = self.finish(context, found.result)
         summary.update(report.summary())  # type: ignore[typeddict-item]
         if report.failed:
             context["ti"].xcom_push("return_value", summary)
             raise AirflowException(report.describe_failures())
         if self._notifies(context):
-            emit_transitions(context, self.spec.metric_batch, found.alerts)
+            emit_transitions(context, self.spec.metric_batch, news)
         return summary
 
     def _notifies(self, context: Context) -> bool:
         run: Any = context["dag_run"]
         return self.spec.notify_on_backfill or run.run_type != "backfill"
 
-    def _deliver(self, alerts: Any, context: Context, window: RunWindow) -> DeliveryReport:
+    def _deliver(
+        self, alerts: Sequence[Alert], ledger: DeliveryLedger, context: Context, window: RunWindow
+    ) -> DeliveryReport:
         from anomstack_provider.delivery.channels import open_channels
         from anomstack_provider.delivery.holding import HoldingRules
         from anomstack_provider.delivery.routing import Routing
         from anomstack_provider.delivery.sending import deliver
         from anomstack_provider.steps.charts import Briefings
-        from anomstack_provider.store.ledger import DeliveryLedger
 
         spec = self.spec
         links = _links(context, query=bool(spec.ingest_sql) and not spec.disable_ingest)
         run: Any = context["dag_run"]
-        ledger = DeliveryLedger(open_hook(spec), spec.table_key, spec.metric_batch)
         told = Briefings(spec, open_stores(spec).metrics, links, upstream_text(context))
         return deliver(
             alerts,

@@ -41,11 +41,13 @@ class AlertResult:
     Alerts of the window, oldest first, and what became of each metric.
 
     :param stopped: findings of the window that a gate kept from alerting.
+    :param missing: every bucket that is late by now with its metric; the batch's own under its name.
     """
 
     alerts: tuple[Alert, ...]
     result: StepResult
     stopped: tuple[Stopped, ...] = ()
+    missing: frozenset[tuple[str, datetime]] = frozenset()
 
 
 @dataclass
@@ -86,7 +88,9 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
         with _alone(told, name):
             for looked in settled.get(name) or _looked_at(spec, window, name, batch, late):
                 _tell(spec, window, looked, batch, told, since)
-    for looked, names in late_data(spec, window, late, batch, since):
+    of_late_data = late_data(spec, window, store, late, batch, since)
+    told.clear += of_late_data.clear
+    for looked, names in of_late_data.tracks:
         with _alone(told, looked.track.name):
             found = told.add(spec, looked)
             told.alerts[len(told.alerts) - len(found) :] = [_with_metrics(one, names) for one in found]
@@ -99,7 +103,7 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
         "stopped": dict(sorted(Counter(one.gate for one in told.stopped).items())),
     }
     result = StepResult("alert", written, told.outcomes, facts)
-    return AlertResult(tuple(alerts), result, tuple(told.stopped))
+    return AlertResult(tuple(alerts), result, tuple(told.stopped), of_late_data.missing)
 
 
 def _tell(

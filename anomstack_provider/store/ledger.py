@@ -176,6 +176,14 @@ class DeliveryLedger:
 
         return self._run(read)
 
+    def openings_since(self, since: datetime) -> list[Delivery]:
+        """Return what was recorded at or after ``since`` of events that opened, or wait to be told; see ``lag``."""
+        return self._run(
+            lambda session: _deliveries(
+                session.rows(template("openings_since"), metric_batch=self.metric_batch, since=since)
+            )
+        )
+
     def unsent(self) -> list[Delivery]:
         """Return what is pending, failed, held or abandoned."""
         return self._run(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomstack_provider.alerting.freshness import Gap, explained, gaps, may_be_late, of_batch
+from anomstack_provider.alerting.freshness import Gap, LateBatch, explained, gaps, may_be_late, of_batch
 from anomstack_provider.detection.grain import infer_each
 
 NEVER = np.datetime64("2100-01-01", "us")
@@ -183,9 +184,18 @@ def test_runs_in_any_order_find_what_one_finds(
 # --- a batch ---------------------------------------------------------------------------------------------------------
 
 
-def batch(metrics: dict[str, np.ndarray], until: object) -> tuple[dict[str, list[Gap]], object]:
+def batch(metrics: dict[str, np.ndarray], until: object) -> tuple[dict[str, list[Gap]], LateBatch]:
     silent = {name: own for name, times in metrics.items() if (own := found(times, until))}
     return silent, of_batch(silent, metrics)
+
+
+def told(whole: LateBatch) -> dict[Any, tuple[str, ...]]:
+    """The late metrics of each bucket in which the batch is late."""
+    return {
+        start: names
+        for start, names, late in zip(whole.times.tolist(), whole.metrics, whole.is_late, strict=True)
+        if late
+    }
 
 
 def steady(*spans: tuple[str, str]) -> np.ndarray:
@@ -198,58 +208,60 @@ OUT = ("2024-01-05", "2024-01-05T05:00")
 def test_half_of_the_metrics_and_two_are_the_batch() -> None:
     silent, whole = batch({"a": steady(OUT), "b": steady(OUT), "c": steady(), "d": steady()}, "2024-01-10")
     hours = [at(f"2024-01-05T0{hour}:00").item() for hour in (2, 3, 4)]
-    assert whole.times.tolist() == hours
-    assert whole.metrics == (("a", "b"),) * 3
-    assert whole.grain == ("1h",) * 3
-    assert whole.judged.tolist() == [*hours, at("2024-01-05T05:00").item()]  # where data are back
+    assert told(whole) == dict.fromkeys(hours, ("a", "b"))
+    assert whole.grain.tolist() == ["1h"] * 4
+    assert whole.times.tolist() == [*hours, at("2024-01-05T05:00").item()]  # where data are back
     assert [whole.tells(gap).tolist() for gap in (*silent["a"], *silent["b"])] == [[True] * 3] * 2
-    assert len(batch({"a": steady(OUT), "b": steady(OUT), **{c: steady() for c in "cde"}}, "2024-01-10")[1].times) == 0
-    assert len(batch({"a": steady(OUT), "b": steady()}, "2024-01-10")[1].times) == 0
+    assert not batch({"a": steady(OUT), "b": steady(OUT), **{c: steady() for c in "cde"}}, "2024-01-10")[
+        1
+    ].is_late.any()
+    assert not batch({"a": steady(OUT), "b": steady()}, "2024-01-10")[1].is_late.any()
 
 
 def test_a_batch_of_one_metric_is_that_metric() -> None:
     silent, whole = batch({"a": steady(OUT)}, "2024-01-10")
-    assert whole.times.tolist() == silent["a"][0].late.tolist()
-    assert whole.metrics == (("a",),) * 3
+    assert told(whole) == dict.fromkeys(silent["a"][0].late.tolist(), ("a",))
 
 
 def test_one_metric_that_stays_away_longer_is_late_alone() -> None:
     longer = ("2024-01-05", "2024-01-05T08:00")
     silent, whole = batch({"a": steady(longer), "b": steady(OUT), "c": steady()}, "2024-01-10")
-    assert whole.times.tolist() == [at(f"2024-01-05T0{hour}:00").item() for hour in (2, 3, 4)]
+    assert list(told(whole)) == [at(f"2024-01-05T0{hour}:00").item() for hour in (2, 3, 4)]
     assert whole.tells(silent["a"][0]).tolist() == [True] * 3 + [False] * 3
-    assert whole.judged.tolist() == [at(f"2024-01-05T0{hour}:00").item() for hour in range(2, 9)]
+    assert whole.times.tolist() == [at(f"2024-01-05T0{hour}:00").item() for hour in range(2, 9)]
 
 
 def test_the_names_are_those_that_are_late_by_then() -> None:
     later = ("2024-01-05T01:00", "2024-01-05T06:00")
     _, whole = batch({"a": steady(OUT), "b": steady(OUT), "c": steady(later)}, "2024-01-10")
-    assert whole.metrics == (("a", "b"), ("a", "b", "c"), ("a", "b", "c"))  # c is alone at 05:00
+    assert list(told(whole).values()) == [("a", "b"), ("a", "b", "c"), ("a", "b", "c")]  # c is alone at 05:00
 
 
 def test_a_metric_too_young_or_retired_is_none_that_lives() -> None:
     young = stored("2024-01-04", "2024-01-05T05:00")
     _, whole = batch({"a": steady(OUT), "b": young}, "2024-01-10")
-    assert whole.metrics[0] == ("a",)
+    assert next(iter(told(whole).values())) == ("a",)
     retired = stored("2023-01-01", "2023-02-01")
     _, whole = batch({"a": steady(OUT), "b": retired}, "2024-01-10")
-    assert whole.metrics[-1] == ("a",)
-    assert at("2024-01-05T02:00").item() in whole.times.tolist()
+    assert list(told(whole).values())[-1] == ("a",)
+    assert at("2024-01-05T02:00").item() in told(whole)
 
 
 def test_hours_and_days_in_one_batch() -> None:
     days = without(stored("2023-01-01", "2024-01-10", "1D"), ("2024-01-03", "2024-01-08"))
     _, whole = batch({"a": steady(("2024-01-05", "2024-01-08")), "days": days}, "2024-01-10")
-    assert whole.times[0] == at("2024-01-05T23:00")  # the third day is missing when it ends
-    assert set(whole.grain) == {"1h"}
-    assert (np.diff(whole.times) == HOUR).all()
-    assert (np.diff(whole.judged) > np.timedelta64(0)).all()
+    hours = list(told(whole))
+    assert hours[0] == at("2024-01-05T23:00").item()  # the third day is missing when it ends
+    assert set(whole.grain[whole.is_late]) == {"1h"}
+    assert (np.diff(np.array(hours, "datetime64[us]")) == HOUR).all()
+    assert (whole.times[1:] >= whole.ends[:-1]).all()
+    assert (whole.times[-1], whole.ends[-1], whole.grain[-1]) == (at("2024-01-08T01:00"), at("2024-01-09"), "1380min")
 
 
 def test_nothing_is_nothing() -> None:
     whole = of_batch({}, {})
-    assert len(whole.times) == len(whole.judged) == len(whole.metrics) == 0
-    assert len(of_batch({}, {"a": steady()}).judged) == 0
+    assert len(whole.times) == len(whole.ends) == len(whole.metrics) == 0
+    assert len(of_batch({}, {"a": steady()}).times) == 0
 
 
 def test_a_silence_explains_its_buckets_and_the_first_after_it() -> None:
@@ -278,11 +290,8 @@ def test_no_later_bucket_changes_when_the_batch_was_late(
         gone = {position + k for position, length in own for k in range(length)}
         metrics[str(number)] = np.delete(grid, sorted(position for position in gone if position < 155))
     _, whole = batch(metrics, grid[-1])
-    said = dict(zip(whole.times.tolist(), whole.metrics, strict=True))
-    assert set(whole.times.tolist()) <= set(whole.judged.tolist())
+    said = told(whole)
     for k in moments:
         known = {name: times[times < grid[k]] for name, times in metrics.items()}
         _, then = batch(known, grid[k])
-        assert dict(zip(then.times.tolist(), then.metrics, strict=True)) == {
-            start: names for start, names in said.items() if start < grid[k].item()
-        }
+        assert told(then) == {start: names for start, names in said.items() if start < grid[k].item()}

@@ -11,19 +11,18 @@ import pandas as pd
 import pytest
 
 from anomstack_provider.alerting.findings import Findings
+from anomstack_provider.alerting.freshness import LateBatch
 from anomstack_provider.detection.series import EMPTY, Series, split
 from anomstack_provider.runtime.ticks import last_tick
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.finders import (
-    ALWAYS_LATE,
-    Lateness,
     closed_buckets,
     history,
     judge_thresholds,
-    late_data,
     levels_changed,
     thresholds_crossed,
 )
+from anomstack_provider.steps.lateness import ALWAYS_LATE, Lateness, findings_of, late_batch, late_data
 from anomstack_provider.steps.training import stamp
 from tests.steps.conftest import Rig, noise
 
@@ -51,13 +50,21 @@ def all_found(rig: Rig, window: RunWindow) -> Found:
             own = finder(spec, name, buckets)
             found |= rows(kind, name, own, buckets.ends[np.searchsorted(buckets.times, own.times)])
     late = late_data(spec, window, rig.store, 3)
+    whole = batch_of(rig, window, late)
     for name, gaps in late.gaps.items():
-        own, told = late.of_metric(name), late.told_by_batch(name)
+        own, told = late.of_metric(name), np.concatenate([whole.tells(gap) for gap in gaps])
         assert set(own.times.tolist()) <= set(late.judged(name).tolist())
         ends = np.concatenate([gap.ends for gap in gaps])
         found |= rows("explained", name, own.take(told), ends[told]) | rows("late", name, own.take(~told), ends[~told])
-    found |= rows("batch", "b", late.of_batch(), late.batch.ends, late.batch.metrics)
+    told = np.flatnonzero(whole.is_late)
+    found |= rows("batch", "b", findings_of(whole), whole.ends[told], [whole.metrics[k] for k in told])
     return closing_in(rig, window, found)
+
+
+def batch_of(rig: Rig, window: RunWindow, late: Lateness) -> LateBatch:
+    """When the batch was late, wherever the window's silences reach."""
+    ever = np.datetime64("2000-01-01", "us")
+    return late_batch(rig.spec, window, rig.store, late, dict.fromkeys(late.gaps, ever), stamp(window.start))
 
 
 def closing_in(rig: Rig, window: RunWindow, found: Found) -> Found:
@@ -170,13 +177,14 @@ def hourly(rig: Callable[..., Rig], **keys: Any) -> Rig:
 
 
 def test_a_batch_that_is_late_is_one_finding_a_bucket(rig: Callable[..., Rig]) -> None:
-    late = late_data((b := hourly(rig)).spec, b.window("2024-01-10T23:00", "2024-01-11"), b.store, 25)
-    whole = late.of_batch()
+    window = (b := hourly(rig)).window("2024-01-10T23:00", "2024-01-11")
+    late = late_data(b.spec, window, b.store, 25)
+    batch = batch_of(b, window, late)
+    whole = findings_of(batch)
     assert whole.times.astype("datetime64[h]").astype(str).tolist() == ["2024-01-10T22", "2024-01-10T23"]
-    assert late.batch.metrics == (("a", "b"),) * 2
+    assert batch.metrics == (("a", "b"),) * 2
     assert whole.why.tolist() == [("no data of a, b", ALWAYS_LATE)] * 2
-    assert late.told_by_batch("a").all()
-    assert late.told_by_batch("c").tolist() == []
+    assert batch.tells(late.gaps["a"][0]).all()
     assert late.of_metric("a").why[0] == (
         "no data since the bucket of 2024-01-10 19:00 UTC; up to 2 missing ones are usual",
         ALWAYS_LATE,
@@ -187,19 +195,24 @@ def test_a_batch_that_is_late_is_one_finding_a_bucket(rig: Callable[..., Rig]) -
 
 
 def test_what_is_excluded_suppressed_or_off_is_not_late(rig: Callable[..., Rig]) -> None:
-    def found(**keys: Any) -> Lateness:
+    def found(**keys: Any) -> tuple[Lateness, LateBatch]:
         b = hourly(rig, **keys)
-        return late_data(b.spec, b.window("2024-01-10T23:00", "2024-01-11"), b.store, 25)
+        window = b.window("2024-01-10T23:00", "2024-01-11")
+        late = late_data(b.spec, window, b.store, 25)
+        return late, batch_of(b, window, late)
 
-    assert set(found(alert_exclude_metrics=["a"]).gaps) == {"b"}
-    assert not len(found(alert_exclude_metrics=["a"]).of_batch())
-    assert not found(freshness="off").gaps
-    assert not found(disable_alert=True).gaps
+    late, batch = found(alert_exclude_metrics=["a"])
+    assert set(late.gaps) == {"b"}
+    assert not batch.is_late.any()
+    assert not found(freshness="off")[0].gaps
+    assert not found(disable_alert=True)[0].gaps
     event = {"name": "move", "start": "2024-01-10T21:00", "end": "2024-01-10T23:00", "action": "suppress"}
-    assert found(events=[event]).of_metric("a").times.astype("datetime64[h]").astype(str).tolist() == ["2024-01-10T23"]
+    assert found(events=[event])[0].of_metric("a").times.astype("datetime64[h]").astype(str).tolist() == [
+        "2024-01-10T23"
+    ]
 
 
-def test_steady_metrics_cost_one_query_and_late_ones_two(rig: Callable[..., Rig], monkeypatch: Any) -> None:
+def test_steady_metrics_cost_one_query_and_a_late_batch_four(rig: Callable[..., Rig], monkeypatch: Any) -> None:
     b = hourly(rig)
     calls: list[Any] = []
     read = type(b.store).read
@@ -211,6 +224,28 @@ def test_steady_metrics_cost_one_query_and_late_ones_two(rig: Callable[..., Rig]
 
     monkeypatch.setattr(type(b.store), "read", counted)
     late_data(b.spec, b.window("2024-01-10T12:00", "2024-01-10T13:00"), b.store, 25)
-    assert calls == [55]
-    late_data(b.spec, b.window("2024-01-10T23:00", "2024-01-11"), b.store, 25)
-    assert calls == [55, 55, 2026]
+    assert calls == [56]
+    window = b.window("2024-01-10T23:00", "2024-01-11")
+    late = late_data(b.spec, window, b.store, 25)
+    assert calls == [56, 56, 2027]
+    batch_of(b, window, late)
+    assert calls == [56, 56, 2027, 31, 2002]
+
+
+def test_whether_the_batch_is_late_does_not_depend_on_the_window_that_asks(rig: Callable[..., Rig]) -> None:
+    """Of the hours a run reads a few days, of the days a month: then too the hours were there, and most were."""
+    b = rig(schedule="@daily")
+    for name in "xy":
+        index = pd.date_range("2024-01-01", periods=80, freq="1D", tz="UTC")[np.r_[0:60, 68:80]]
+        put(b, name, index, noise(72))
+    for name in "cde":
+        put(b, name, pd.date_range("2024-01-01", periods=80 * 24, freq="1h", tz="UTC"), noise(80 * 24))
+    whole = all_found(b, period := b.window("2024-03-01", "2024-03-15"))
+    assert {row[1] for row in whole} == {"late"}
+    for window in intervals(b, period):
+        late = late_data(b.spec, window, b.store, 25)
+        batch = batch_of(b, window, late)
+        assert not batch.is_late.any()
+        assert late.of_metric("x").times.tolist() == sorted(
+            row[3] for row in whole if row[2] == "x" and row[0] <= window.end.replace(tzinfo=None)
+        )

@@ -281,8 +281,6 @@ def changing_grain() -> Case:
             "alert_threshold": 0.7,
             "train_min_n": 3,
             "preprocess_params": VALUE_ITSELF,
-            # Whether a whole batch is late is exact only for metrics of one grain.
-            "freshness": "off",
             "model_configs": KNN,
         },
         period("2024-02-17T06:00", "2024-03-10T06:00"),
@@ -603,8 +601,9 @@ def test_shards_do_not_change_a_row(tmp_path: Path) -> None:
     assert_same(split, live(split, tmp_path).in_order(), previewed(whole))
 
 
-def test_running_everything_again_changes_no_byte(tmp_path: Path) -> None:
-    case = hourly()
+@pytest.mark.parametrize("make", [hourly, changing_grain], ids=lambda make: make.__name__)
+def test_running_everything_again_changes_no_byte(make: Callable[[], Case], tmp_path: Path) -> None:
+    case = make()
     found = live(case, tmp_path).in_order()
     before = found.rows().read(["metric", "score", "alert"], since=None, until=END_OF_TIME)
     found.shuffled(seed=3)
