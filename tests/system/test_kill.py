@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from typing import Any
 import duckdb
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow_rig import MailBox, mail_server
 
 from anomstack_provider import (
@@ -69,6 +70,7 @@ CONFIG = {
     "model_configs": [{"model_name": "KNN"}, {"model_name": "PCA"}],
     "alert_smooth_n": 0,
     "alert_threshold": 0.99,
+    "disable_change": True,
     "alert_methods": "email",
     "email_to": "team@example.com",
 }
@@ -89,7 +91,12 @@ def run_step(step: str, home: Path) -> None:
         data_interval_start=datetime(2024, 3, 5, tzinfo=UTC),
         data_interval_end=datetime(2024, 3, 6, tzinfo=UTC),
     )
-    context: Any = {"dag_run": run, "ti": SimpleNamespace(xcom_push=lambda key, value: None)}
+    context: Any = {
+        "dag_run": run,
+        "ti": SimpleNamespace(xcom_push=lambda key, value: None),
+        "inlet_events": defaultdict(list),  # no asset was updated before
+        "outlet_events": OutletEventAccessors(),
+    }
     task.render_template_fields(context, dag.get_template_env())
     task.execute(context)
 
