@@ -280,7 +280,7 @@ class BatchSpec(
                     found.append((key, f"no metric has the tags {tags} in metric_tags"))
         if self.tholdalert_thresholds and "disable_tholdalert" not in self.model_fields_set:
             found.append(("tholdalert_thresholds", "no effect without disable_tholdalert: false"))
-        if "alert_methods" in self.model_fields_set:
+        if "alert_methods" in self.model_fields_set and self._is_changed("alert_methods"):
             named = ((method, DESTINATIONS.get(method.strip().lower())) for method in self.alert_methods)
             without = [(method, key) for method, key in named if key and not getattr(self, key)]
             found += [("alert_methods", f"{method} sends nothing without {key}") for method, key in without]

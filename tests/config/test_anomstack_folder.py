@@ -124,13 +124,14 @@ def test_values_are_those_written(anomstack: Any):
 
 
 def test_a_cron_that_is_not_what_it_looks_like_is_a_warning(anomstack: Any):
-    cron, thresholds, idle = anomstack.load().batches["gsod"].warnings
+    cron, thresholds, silent, idle = anomstack.load().batches["gsod"].warnings
     assert cron == (
         "examples/gsod/gsod.yaml:8: train_cron_schedule: '*/180 * * * *' is '0 * * * *' to cron: "
         "minute 0 only, not "
         "every 180 minutes; for every 3 hours write '0 */3 * * *'"
     )
     assert "tholdalert_thresholds: no effect without disable_tholdalert: false" in thresholds
+    assert "alert_methods: email sends nothing without email_to" in silent
     assert "no effect in this version: " in idle
 
 

@@ -315,6 +315,7 @@ def gated() -> Case:
             },
             "metric_settings": {
                 "guarded": {"priority": "low", "alert_gates": {"guardrail": {"metric": "storm"}}},
+                "bounded": {"alert_gates": {"guardrail": {"metric": "shifts"}}},
                 "counted": {"alert_gates": {"min_volume": {"metric": "storm", "at_least": 100}, "active_hours": None}},
             },
         },
