@@ -80,7 +80,10 @@ def test_the_two_days_that_were_planted_are_alerts_with_one_mail_each(backfilled
     tables, mails = backfilled
     found = {(row[0].date().isoformat(), row[2]) for row in tables.of_type("alert")}
     assert {("2024-03-05", "orders north"), ("2024-03-11", "orders south")} <= found
-    assert len(mails) == len(tables.of_type("alert")) == len(tables.deliveries)
+    assert len(tables.of_type("alert")) == len(tables.deliveries)
+    assert len(mails) == sum("sent" in row for row in tables.deliveries)
+    # Runs of a backfill end in any order: the end of an event is not told where its beginning was not told yet.
+    assert all("closed" in row for row in tables.deliveries if "sent" not in row)
     assert len({mail["Message-ID"] for mail in mails}) == len(mails)
     for mail in mails:
         assert mail["To"] == "team@example.com"
