@@ -45,9 +45,6 @@ _HEALTH, _SUMMARY = "health_of_config", "summary_of_batches"
 _SUMMARY_SCHEDULE = ("0 9 * * *", "UTC")
 
 
-_OWN = (_HEALTH, _SUMMARY)
-
-
 def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anomstack_") -> dict[str, DAG]:
     """
     Return the DAGs of a metrics folder by dag_id, for ``globals().update(generate_dags(...))`` in a DAG file.
@@ -85,10 +82,13 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
         if only in (None, dag_id):
             dags[dag_id] = _stub_dag(dag_id, [str(error) for error in errors])
     if only is None:
+        try:
+            specs = [batch.spec for batch in loaded.batches.values()]
+            dags.update(_summary_dags(f"{dag_id_prefix}{_SUMMARY}", folder, specs))
+        except Exception as error:  # without a summary the batches run all the same; the health DAG says why
+            refused.append(f"{folder}: the summary: {type(error).__name__}: {error}")
         problems = [*(str(error) for error in loaded.errors), *refused]
         dags[health_id] = _health_dag(health_id, folder, problems, refused)
-        specs = [batch.spec for batch in loaded.batches.values()]
-        dags.update(_summary_dags(f"{dag_id_prefix}{_SUMMARY}", folder, specs))
     return {dag_id: dag for dag_id, dag in dags.items() if wanted in (None, dag_id)}
 
 
@@ -98,7 +98,9 @@ def dag_id_part(metric_batch: str) -> str:
 
     Ids that differ in case only would share logs on some file systems; Airflow allows them, so they are kept.
     """
-    if re.fullmatch(r"[A-Za-z0-9_.-]{1,180}", metric_batch) and not metric_batch.startswith(_OWN):
+    # Summaries of other schedules have names that only begin like this.
+    is_ours = metric_batch == _HEALTH or metric_batch.startswith(_SUMMARY)
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,180}", metric_batch) and not is_ours:
         return metric_batch
     digest = hashlib.sha256(metric_batch.encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', metric_batch)[:160].strip('_')}_{digest}"

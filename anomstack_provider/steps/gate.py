@@ -73,7 +73,7 @@ def matches(event: Alert, metrics: Sequence[str], kinds: Collection[str], severi
 
 def unknown_metrics(metrics: Sequence[str], as_of: datetime, store: MetricRows) -> list[str]:
     """Return the names and globs that no metric stored before ``as_of`` has."""
-    names = store.read(["metric"], since=None, until=as_of, newest=1)["metric_name"].unique()
+    names = store.metric_names("metric", since=None, until=as_of)
     return [pattern for pattern in metrics if not any(fnmatchcase(name, pattern) for name in names)]
 
 

@@ -405,3 +405,14 @@ def test_a_worker_builds_the_summary_alone(folder, dags: Dags, monkeypatch: pyte
     folder.batch("a", TEAM)
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", SUMMARY)
     assert set(dags()) == {SUMMARY}
+
+
+def test_a_summary_that_cannot_be_made_stops_no_batch(folder, dags: Dags, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no channels today")
+
+    folder.batch("a", TEAM)
+    monkeypatch.setattr("anomstack_provider.dag_factory.open_channels", refuse)
+    found = dags()
+    assert set(found) == {"anomstack_a", HEALTH}
+    assert "the summary: RuntimeError: no channels today" in fails_with(found[HEALTH], "check")
