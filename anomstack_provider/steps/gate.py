@@ -53,7 +53,7 @@ def open_events(spec: BatchSpec, as_of: datetime, store: MetricRows, models: Mod
         newest[told.event_id] = told
         worst[told.event_id] = max(told.severity, worst.get(told.event_id, told.severity), key=SEVERITIES.index)
     is_open = [told for told in newest.values() if told.transition in _OPEN]
-    return [_of_severity(told, worst[told.event_id]) for told in is_open], found.result
+    return [replace(told, severity=worst[told.event_id]) for told in is_open], found.result
 
 
 def matches(event: Alert, metrics: Sequence[str], kinds: Collection[str], severity: str) -> bool:
@@ -94,10 +94,6 @@ def _longest_bucket(spec: BatchSpec, as_of: datetime, store: MetricRows) -> time
         length = np.max(steps) if not nominal and len(steps) else nominal
         longest = max(longest, length.astype("timedelta64[us]").item())
     return longest
-
-
-def _of_severity(told: Alert, severity: str) -> Alert:
-    return replace(told, severity=severity)
 
 
 class _Beside:

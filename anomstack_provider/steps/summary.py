@@ -81,7 +81,7 @@ def _counted(frame: pd.DataFrame) -> dict[str, MetricSummary]:
 def _reason(
     spec: BatchSpec, stored: MetricSummary | None, history: Series | None, since: datetime, as_of: datetime
 ) -> str:
-    """Return why a metric has no score in the window; empty for one that none is expected of."""
+    """Return why a metric has no score since then; empty for one that none is expected of."""
     if history is None:
         return ""
     if stored is None or not stored.values:

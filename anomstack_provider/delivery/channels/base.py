@@ -11,6 +11,8 @@ from anomstack_provider.alerting.wording import elide, one_line
 from anomstack_provider.messages.message import Message
 
 _REASON_LIMIT = 500
+# Slack names its wait in seconds when it is asked too much at once; a longer one is left to the next run.
+LONGEST_WAIT = 30
 
 
 class DeliveryError(Exception):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anomstack_provider.alerting.alert import Alert
-from anomstack_provider.delivery.channels.base import DeliveryError, Unconfigured, plain_reason
+from anomstack_provider.delivery.channels.base import LONGEST_WAIT, DeliveryError, Unconfigured, plain_reason
 from anomstack_provider.messages.message import CHART_UNAVAILABLE, Message, chart_note, slack_escape
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Slack names its wait in seconds when it is asked too much at once; a longer one is left to the next run.
-_LONGEST_WAIT = 30
 _WHAT_TO_DO = {
     "invalid_auth": "check the token in connection '{conn_id}'",
     "not_authed": "put a bot token into connection '{conn_id}'",
@@ -158,7 +156,7 @@ def _patiently(call: Callable[[], SlackResponse]) -> SlackResponse:
         return call()
     except SlackApiError as error:
         wait = str(error.response.headers.get("Retry-After", ""))
-        if error.response.status_code != 429 or not wait.isdecimal() or int(wait) > _LONGEST_WAIT:
+        if error.response.status_code != 429 or not wait.isdecimal() or int(wait) > LONGEST_WAIT:
             raise
         time.sleep(int(wait))
         return call()

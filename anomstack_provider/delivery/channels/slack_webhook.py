@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from anomstack_provider.alerting.alert import Alert
-from anomstack_provider.delivery.channels.base import DeliveryError, Unconfigured, plain_reason
+from anomstack_provider.delivery.channels.base import LONGEST_WAIT, DeliveryError, Unconfigured, plain_reason
 from anomstack_provider.messages.message import Message, slack_escape
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from anomstack_provider.config.spec import BatchSpec
 
-# Slack names its wait in seconds when it is asked too much at once; a longer one is left to the next run.
-_LONGEST_WAIT = 30
 _WHAT_TO_DO = {
     "no_service": "the webhook is gone: put a new one into connection '{conn_id}'",
     "no_service_id": "the webhook is gone: put a new one into connection '{conn_id}'",
@@ -63,7 +61,7 @@ class SlackWebhookChannel:
         try:
             answer = _post(client, message)
             wait = _header(answer, "Retry-After")
-            if answer.status_code == 429 and wait.isdecimal() and int(wait) <= _LONGEST_WAIT:
+            if answer.status_code == 429 and wait.isdecimal() and int(wait) <= LONGEST_WAIT:
                 time.sleep(int(wait))  # what is limited was not done
                 answer = _post(client, message)
         except (SlackClientError, OSError, http.client.HTTPException, ValueError) as error:
