@@ -16,6 +16,8 @@ from anomstack_provider.detection.series import Series, split
 from anomstack_provider.steps.ports import MetricRows
 
 _ALERT_TYPES = tuple(dict.fromkeys(ROW_TYPES.values()))
+# Columns of summary_sql, named as in Anomstack, and what they count.
+_COUNTED = {"n_metric": "values", "n_score": "scores", "n_alert": "alerts"}
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,25 @@ class BatchSummary:
         return sum(getattr(metric, what) for metric in self.metrics.values())
 
 
-def summarise(spec: BatchSpec, as_of: datetime, store: MetricRows) -> BatchSummary:
+class CountsRefused(ValueError):
+    """The rows of ``summary_sql`` are no counts; the message says what is missing."""
+
+
+def summarise(spec: BatchSpec, as_of: datetime, store: MetricRows, counts: pd.DataFrame | None = None) -> BatchSummary:
     """
     Return what was stored in the ``summary_metric_timestamp_max_days_ago`` days before ``as_of``.
 
     Not evaluated is a metric with values and no score, and one with values in the
     ``dashboard_stale_metric_max_days_ago`` days before and none since. Three queries, whatever the number of metrics.
+
+    :param counts: the rows of ``summary_sql``, which counted instead.
+    :raises CountsRefused: these have no such columns, or numbers that are none.
     """
     since = as_of - timedelta(days=spec.summary_metric_timestamp_max_days_ago)
-    frame = store.read(["metric", "score", *_ALERT_TYPES], since=since, until=as_of)
-    metrics = _counted(frame)
+    if counts is None:
+        metrics = _counted(store.read(["metric", "score", *_ALERT_TYPES], since=since, until=as_of))
+    else:
+        metrics = _given(spec, counts)
     stale = since - timedelta(days=spec.dashboard_stale_metric_max_days_ago)
     known = {*store.metric_names("metric", since=stale, until=as_of), *(n for n, m in metrics.items() if m.values)}
     left_out = known if spec.disable_score else set(spec.score_exclude_metrics)
@@ -76,6 +87,25 @@ def _counted(frame: pd.DataFrame) -> dict[str, MetricSummary]:
         what = {"metric": "values", "score": "scores"}.get(kind, "alerts")
         counts.setdefault(name, Counter())[what] += 1 if what != "alerts" or value > 0 else 0
     return {name: MetricSummary(**found) for name, found in counts.items()}
+
+
+def _given(spec: BatchSpec, counts: pd.DataFrame) -> dict[str, MetricSummary]:
+    """Return the numbers of rows by metric as ``summary_sql`` counted them; rows of other batches are left out."""
+    counts = counts.rename(columns={column: str(column).lower() for column in counts.columns})
+    if missing := [column for column in ("metric_name", *_COUNTED) if column not in counts.columns]:
+        known = ", ".join(counts.columns) or "none"
+        raise CountsRefused(f"summary_sql: the result has no column {', '.join(missing)}; it has {known}")
+    if "metric_batch" in counts.columns:
+        counts = counts[counts["metric_batch"] == spec.metric_batch]
+    found: dict[str, Counter[str]] = {}
+    for column, what in _COUNTED.items():
+        numbers = pd.to_numeric(counts[column], errors="coerce")
+        if numbers.isna().any():
+            name = counts["metric_name"][numbers.isna()].iloc[0]
+            raise CountsRefused(f"summary_sql: {column} of metric {name!r} is not a number")
+        for name, number in zip(counts["metric_name"], numbers, strict=True):
+            found.setdefault(str(name), Counter())[what] += int(number)
+    return {name: MetricSummary(**numbers) for name, numbers in found.items()}
 
 
 def _reason(

@@ -160,6 +160,7 @@ def test_the_seasonal_recipe_has_defaults_of_its_own():
         "alert_smooth_n": 0,
         "merge_max_gap": timedelta(days=1),
         "freshness": "auto",
+        "delete_after_n_days": 1095,
     }
 
 

@@ -52,7 +52,7 @@ def test_two_processes_serialise_the_same_and_load_nothing_heavy(full_folder: Pa
     assert set(first["loaded"]) & HEAVY == set()
     # A DAG whose hash changes from parse to parse gets a new version each time.
     assert first["dags"] == second["dags"]
-    assert len(set(first["dags"].values())) == 7
+    assert len(set(first["dags"].values())) == 9
 
 
 def test_every_example_is_parsed_by_airflow_without_an_error(repository: Path, in_new_process: NewProcess) -> None:
@@ -66,4 +66,4 @@ def test_every_example_is_parsed_by_airflow_without_an_error(repository: Path, i
         )
         assert found["errors"] == {}
         assert found["dags"], file.name
-    assert found["dags"]["anomstack_flights"] == ["alert", "ingest", "score", "train", "watch"]
+    assert found["dags"]["anomstack_flights"] == ["alert", "ingest", "plot", "score", "train", "watch"]

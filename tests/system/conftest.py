@@ -29,6 +29,7 @@ SHOP = """
     train_cron_schedule: "0 0 * * 1"
     start_date: 2024-01-01
     history_start: 2024-01-01
+    disable_delete: true
     ingest_sql: |
       {% include "./sql/orders.sql" %}
     preprocess_params: {diff_n: 0, smooth_n: 0, lags_n: 0}
