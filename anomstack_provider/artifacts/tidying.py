@@ -55,7 +55,7 @@ def _unnamed(files: Files, shard: str) -> list[str]:
 
 
 def _is_removed(files: Files, path: str, before: datetime) -> bool:
-    """Remove a file or folder if nothing in it is younger; tell whether it was."""
+    """Remove a file or folder if nothing in it is younger; tell whether any file went."""
     found = files.below(path)
     times = [files.written(file) for file in found]
     if any(time is None or time >= before for time in times):
@@ -64,4 +64,4 @@ def _is_removed(files: Files, path: str, before: datetime) -> bool:
         files.remove(path)
     else:
         files.remove_folder(path, first=MANIFEST)
-    return True
+    return bool(found)  # some stores go on listing a folder that is empty
