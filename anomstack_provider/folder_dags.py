@@ -71,7 +71,7 @@ def check_dags(prefix: str, folder: str, specs: Sequence[BatchSpec], names: Mapp
     if not specs:
         return {}
     when = (_CHECK_CRON, "UTC", "RUNNING")
-    dag = _dag(f"{prefix}{CHECK}", when, "Fails if a database, model store or channel of a batch does not work")
+    dag = _dag(f"{prefix}{CHECK}", when, "Fails if a database, model store or channel of a batch does not work", 1)
     AnomstackCheckOperator(task_id="check", metrics_dir=folder, cron=_CHECK_CRON, dag=dag)
     return {dag.dag_id: dag}
 

@@ -62,14 +62,11 @@ def summarise(spec: BatchSpec, as_of: datetime, store: MetricRows, counts: pd.Da
     Not evaluated is a metric with values and no score, and one with values in the
     ``dashboard_stale_metric_max_days_ago`` days before and none since. Three queries, whatever the number of metrics.
 
-    :param counts: the rows of ``summary_sql``, which counted instead.
+    :param counts: the rows of ``summary_sql``, whose numbers are shown instead.
     :raises CountsRefused: these have no such columns, or numbers that are none.
     """
     since = as_of - timedelta(days=spec.summary_metric_timestamp_max_days_ago)
-    if counts is None:
-        metrics = _counted(store.read(["metric", "score", *_ALERT_TYPES], since=since, until=as_of))
-    else:
-        metrics = _given(spec, counts)
+    metrics = _counted(store.read(["metric", "score", *_ALERT_TYPES], since=since, until=as_of))
     stale = since - timedelta(days=spec.dashboard_stale_metric_max_days_ago)
     known = {*store.metric_names("metric", since=stale, until=as_of), *(n for n, m in metrics.items() if m.values)}
     left_out = known if spec.disable_score else set(spec.score_exclude_metrics)
@@ -77,7 +74,8 @@ def summarise(spec: BatchSpec, as_of: datetime, store: MetricRows, counts: pd.Da
     history = split(store.read(["metric"], since=None, until=as_of, newest=max(spec.train_min_n, 3), metrics=unscored))
     reasons = {name: _reason(spec, metrics.get(name), history.get(name), since, as_of) for name in unscored}
     not_evaluated = {name: why for name, why in reasons.items() if why}
-    return BatchSummary(spec.metric_batch, as_of, metrics, not_evaluated)
+    shown = metrics if counts is None else _given(spec, counts)
+    return BatchSummary(spec.metric_batch, as_of, shown, not_evaluated)
 
 
 def _counted(frame: pd.DataFrame) -> dict[str, MetricSummary]:

@@ -482,7 +482,7 @@ def test_a_batch_cannot_take_the_names_of_these_dags(folder, dags: Dags) -> None
 def test_the_check_starts_by_itself_once_a_day(folder, dags: Dags) -> None:
     folder.batch("a")
     assert dags()[CHECK].is_paused_upon_creation is False
-    assert dags()[CHECK].get_task("check").retries == 0
+    assert dags()[CHECK].get_task("check").retries == 1
 
 
 @pytest.mark.parametrize("dag_id", [DELETE, CHECK])

@@ -191,7 +191,7 @@ def test_a_batchs_own_query_counts_for_the_summary(
         """
     )
     summary = operator(AnomstackSummaryOperator, batches=["web"], method="email", metrics_dir=folder, cron="0 9 * * *")
-    assert Task(summary).run() == {"batches": 1, "alerts": 3, "not_evaluated": 0, "unreadable": 0}
+    assert Task(summary).run() == {"batches": 1, "alerts": 3, "not_evaluated": 1, "unreadable": 0}
     text = mails[0].get_body(("plain",)).get_content()
     assert "web: 3 alerts; 1 metric with 7 values; 5 scores; alerts: orders 3" in text
 

@@ -66,7 +66,8 @@ def test_the_batchs_own_counts_take_the_place_of_ours(rig: Callable[..., Rig]) -
     counts = pd.DataFrame({**columns, "metric_batch": ["b", "another"]})
     found = summarise(r.spec, at(AS_OF), r.store, counts)
     assert found.metrics == {"orders": MetricSummary(values=7, scores=5, alerts=3)}
-    assert found.not_evaluated == {"young": "learning 4/14"}
+    # What was not evaluated is no matter of counts.
+    assert found.not_evaluated == {"orders": "no score", "young": "learning 4/14"}
     everything = summarise(r.spec, at(AS_OF), r.store, counts.drop(columns="metric_batch"))
     assert set(everything.metrics) == {"orders", "x"}
     assert summarise(r.spec, at(AS_OF), r.store, counts.iloc[:0]).metrics == {}

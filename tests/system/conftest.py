@@ -55,6 +55,7 @@ CLOCK = """
       SELECT '{{ data_interval_start }}' AS metric_timestamp, 'clock' AS metric_name, 1 AS metric_value
       -- from {{ data_interval_start }} to {{ data_interval_end }} as of {{ as_of }} on {{ ds }}
     table_key: clock_metrics
+    delete_after_n_days: 30
     disable_train: true
     disable_score: true
     disable_alert: true
