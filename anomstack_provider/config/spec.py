@@ -309,7 +309,6 @@ class BatchSpec(
         wanted = {
             "train_metric_timestamp_max_days_ago": not self.disable_train or not self.disable_score,
             "score_metric_timestamp_max_days_ago": not self.disable_score,
-            "alert_metric_timestamp_max_days_ago": bool(self.finds) or self.plots,
             "change_metric_timestamp_max_days_ago": "change" in self.finds,
             "event_expires": bool(self.finds),
         }

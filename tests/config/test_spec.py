@@ -529,11 +529,10 @@ def test_deleting_what_is_still_read_is_a_caution():
     assert [part.split()[0] for part in text.split("but ")[1].split(", ")] == [
         "train_metric_timestamp_max_days_ago",
         "score_metric_timestamp_max_days_ago",
-        "alert_metric_timestamp_max_days_ago",
         "event_expires",
     ]
     assert spec(**kept, delete_after_n_days=6, disable_delete=True).cautions() == []
-    off = {"disable_train": True, "disable_score": True, "disable_alert": True, "disable_plot": True}
+    off = {"disable_train": True, "disable_score": True, "disable_alert": True}
     assert spec(**kept, **off, delete_after_n_days=6).cautions() == []
     for recipe in ("seasonal", "anomstack"):
         assert spec(recipe=recipe).cautions() == []
