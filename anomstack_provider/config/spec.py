@@ -66,7 +66,7 @@ _ANOMSTACK_KEYS = ("model_configs", "model_combination_method", "preprocess_fn")
 _RESAMPLING = {"freq", "freq_agg"}
 # What the seasonal recipe has in the place of Anomstack's defaults.
 SEASONAL_DEFAULTS: dict[str, Any] = {
-    "train_cron_schedule": "@daily",
+    "train_cron_schedule": "0 */12 * * *",
     "train_max_n": 5000,
     "train_metric_timestamp_max_days_ago": 730,
     "alert_threshold": None,

@@ -152,7 +152,7 @@ def test_the_seasonal_recipe_has_defaults_of_its_own():
     other = {key for key in BatchSpec.model_fields if getattr(bare, key) != getattr(anomstack, key)}
     assert {key: getattr(bare, key) for key in other} == {
         "recipe": "seasonal",
-        "train_cron_schedule": "@daily",
+        "train_cron_schedule": "0 */12 * * *",
         "train_max_n": 5000,
         "train_metric_timestamp_max_days_ago": 730,
         "alert_threshold": None,
