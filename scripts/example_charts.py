@@ -1,5 +1,5 @@
 """
-Draw the pictures of metrics/examples/README.md: the alert that each example finds in a period, into docs/images/examples.
+Draw the pictures of metrics/examples/README.md: the alert that each example finds, into docs/images/examples.
 
     python -m scripts.example_charts [NAME ...]
 
@@ -40,11 +40,11 @@ PICTURES = {
     "dimensions": Picture("orders.FR.app", "2026-04-18"),
     "warehouse": Picture("hours_since_load_orders", "2026-04-08"),
     "several_models": Picture("payment_ms", "2026-04-22"),
-    "preprocess": Picture("meter_m3", "2026-04-10", 95),
+    "preprocess": Picture("energy_kwh", "2026-04-10", 130),
     "python_ingest": Picture("tickets_login", "2026-04-24"),
     "thresholds": Picture("temperature", "2026-04-20", 40),
     "holidays": Picture("visitors", "2026-04-28", 115),
-    "s3_models": Picture("parcels", "2026-04-30"),
+    "s3_models": Picture("parcels", "2026-04-30", 211),
     "airflow_runs": Picture("failed", "2026-05-12", 120),
     "github": Picture("commits.yzhao062/pyod", "2026-05-12", 120),
     "hacker_news": Picture("show_hn", "2026-05-12", 120),
