@@ -29,6 +29,7 @@ from anomstack_provider.operators.base import AnomstackOperator
 from anomstack_provider.operators.broken import AnomstackBrokenBatchOperator
 from anomstack_provider.operators.health import AnomstackHealthOperator
 from anomstack_provider.operators.ingest import AnomstackIngestOperator
+from anomstack_provider.operators.publish import AnomstackPublishOperator
 from anomstack_provider.operators.score import AnomstackScoreOperator
 from anomstack_provider.operators.summary import AnomstackSummaryOperator
 from anomstack_provider.operators.train import AnomstackTrainOperator
@@ -168,6 +169,7 @@ def _add_steps(dag: DAG, spec: BatchSpec) -> None:
         steps.append(_sharded(AnomstackScoreOperator, "score", spec, after))
     if spec.finds:
         steps.append(AnomstackAlertOperator(task_id="alert", **after))
+        steps.append(AnomstackPublishOperator(task_id="publish", **after))
     for before, step in pairwise(steps):
         before >> step
     if len(steps) > 1:

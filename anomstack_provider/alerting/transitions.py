@@ -29,6 +29,7 @@ def tell(
     findings: Findings,
     quiet: Callable[[int], Findings],
     gates: Callable[[int], tuple[str, ...]],
+    kinds: Sequence[tuple[str, ...]],
 ) -> list[Alert]:
     """
     Return the alert of each transition.
@@ -36,6 +37,7 @@ def tell(
     :param findings: those that the transitions name.
     :param quiet: returns the bucket at a position as if it had a finding: its value and its expected range.
     :param gates: returns a sentence per gate that the finding at a position passed.
+    :param kinds: all that was found in the bucket of each finding.
     """
     worst = findings.worst
     tags = tuple(sorted((str(k), str(v)) for k, v in spec.metric_tags.get(metric_name, {}).items()))
@@ -72,9 +74,19 @@ def tell(
                 peak_bucket=_moment(worst, what.peak),
                 peak_value=_known(worst.value[what.peak]),
                 peak_expected=_known(worst.expected[what.peak]),
+                kinds=_kinds(what, findings, kinds),
             )
         )
     return alerts
+
+
+def _kinds(what: Transition, findings: Findings, kinds: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what was found in an event up to a transition, in the order of its finding, if it is of several kinds."""
+    newest = what.newest if what.finding is None else what.finding
+    direction = findings.direction[what.first]
+    own = [kinds[k] for k in range(what.first, newest + 1) if findings.direction[k] == direction]
+    found = tuple(dict.fromkeys(kind for each in own for kind in each))
+    return found if len(found) > 1 else ()
 
 
 def _why(spec: BatchSpec, what: Transition, findings: Findings) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomstack_provider.alerting import events, rules
-from anomstack_provider.alerting.findings import DOWN, NONE, UP, Findings, Kind
+from anomstack_provider.alerting.findings import DOWN, UP, Findings, Kind
 from anomstack_provider.alerting.wording import number
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
@@ -158,16 +158,14 @@ def _of_values(spec: BatchSpec, window: RunWindow, name: str, kinds: tuple[Kind,
     marks = Calendar.for_metric(spec, name).marks(buckets.times, spec.timezone)
     kept = ~marks.suppressed
     series = Series(buckets.times[kept], buckets.series.values[buckets.first :][kept])
-    find = {"threshold": finders.thresholds_crossed, "change": finders.levels_changed}
-    findings = Findings.together([find[kind](spec, name, buckets) for kind in kinds])
+    judge = {"threshold": finders.judge_thresholds, "change": finders.judge_levels}
+    told = [judged for kind in kinds if (judged := judge[kind](spec, name, buckets))] or [finders.only_stored(buckets)]
+    findings = Findings.together([judged.findings for judged in told])
     findings = findings.take(np.isin(findings.times, series.times))
     findings.note[:] = marks.notes[np.searchsorted(buckets.times, findings.times)]
 
     def quiet(start: np.datetime64) -> Findings:
-        at = np.searchsorted(series.times, np.array([start]))
-        lengths, value = buckets.grain[kept][at], series.values[at]
-        none = np.full(1, NONE, np.int8)
-        return Findings.of(kinds[0], series.times[at], none, why=[()], grain=lengths, value=value)
+        return told[0].describe(np.searchsorted(buckets.times, np.array([start])))
 
     recent = {"threshold": spec.tholdalert_recent_n + spec.tholdalert_snooze_n, "change": 1 + spec.change_snooze_n}
     return Source(

@@ -30,7 +30,7 @@ def fails_with(dag: DAG, task_id: str) -> str:
     return str(caught.value)
 
 
-def test_a_batch_is_four_steps_in_a_row_and_a_watch_over_them(folder, dags: Dags) -> None:
+def test_a_batch_is_its_steps_in_a_row_and_a_watch_over_them(folder, dags: Dags) -> None:
     folder.batch("sales")
     found = dags()
     assert set(found) == {"anomstack_sales", HEALTH}
@@ -40,7 +40,8 @@ def test_a_batch_is_four_steps_in_a_row_and_a_watch_over_them(folder, dags: Dags
         "train": {"ingest"},
         "score": {"train"},
         "alert": {"score"},
-        "watch": {"ingest", "train", "score", "alert"},
+        "publish": {"alert"},
+        "watch": {"ingest", "train", "score", "alert", "publish"},
     }
     # Whatever became of the step before; the run is as red as its worst step because the watch is its only leaf.
     assert {t.task_id: t.trigger_rule.value for t in dag.tasks} == {
@@ -48,6 +49,7 @@ def test_a_batch_is_four_steps_in_a_row_and_a_watch_over_them(folder, dags: Dags
         "train": "all_done",
         "score": "all_done",
         "alert": "all_done",
+        "publish": "all_done",
         "watch": "one_failed",
     }
 
@@ -88,7 +90,8 @@ def test_a_new_dag_starts_as_the_batch_says_or_as_airflow_does(
 @pytest.mark.parametrize("off", ["ingest", "train", "score", "alert"])
 def test_a_step_that_is_switched_off_is_left_out_of_the_row(folder, dags: Dags, off: str) -> None:
     folder.batch("sales", f"disable_{off}: true")
-    steps = [step for step in ("ingest", "train", "score", "alert") if step != off]
+    gone = {off, "publish"} if off == "alert" else {off}
+    steps = [step for step in ("ingest", "train", "score", "alert", "publish") if step not in gone]
     dag = dags()["anomstack_sales"]
     assert [t.task_id for t in dag.topological_sort()] == [*steps, "watch"]
     assert dag.get_task("watch").upstream_task_ids == set(steps)
@@ -112,6 +115,7 @@ def test_shards_map_train_and_score(folder, dags: Dags) -> None:
         "train": True,
         "score": True,
         "alert": False,
+        "publish": False,
         "watch": False,
     }
     assert dag.get_task("score").expand_input.value == {"shard": [0, 1, 2]}

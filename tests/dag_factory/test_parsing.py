@@ -66,4 +66,4 @@ def test_every_example_is_parsed_by_airflow_without_an_error(repository: Path, i
         )
         assert found["errors"] == {}
         assert found["dags"], file.name
-    assert found["dags"]["anomstack_flights"] == ["alert", "ingest", "score", "train", "watch"]
+    assert found["dags"]["anomstack_flights"] == ["alert", "ingest", "publish", "score", "train", "watch"]
