@@ -231,8 +231,18 @@ def test_a_missing_connection_is_named(services: Services, monkeypatch: pytest.M
         fetched(example("netdata"), START, END)
 
 
+def test_a_connection_without_what_it_needs_is_named(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_NETDATA", '{"conn_type": "http"}')
+    with pytest.raises(RuntimeError, match="the Airflow connection 'netdata' has no host"):
+        fetched(example("netdata"), START, END)
+    monkeypatch.setenv("AIRFLOW_CONN_POSTHOG", '{"conn_type": "http", "host": "https://eu.posthog.com"}')
+    with pytest.raises(RuntimeError, match="the Airflow connection 'posthog' has no project_id in its extra"):
+        fetched(example("posthog"), START, END)
+    assert services.asked == []
+
+
 def test_all_pages_are_asked_for(services: Services) -> None:
-    """400 runs of Airflow in pages of 100, 80 commits a fortnight and more in pages of 100."""
+    """Both give a hundred at a time: Airflow by offset, GitHub by a link to the next page."""
     answer = fetched(example("airflow_runs"), START, END)
     runs = answer[answer["metric_name"] == "runs"]["metric_value"].sum()
     pages = [request for request in services.asked if request.path.endswith("/dagRuns")]

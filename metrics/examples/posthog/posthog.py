@@ -8,7 +8,10 @@ MOST = 10_000
 def ingest(data_interval_start, data_interval_end):
     """Count the events of each name and day, and the people behind them."""
     connection, base = from_connection(CONN_ID)
-    url = f"{base}/api/projects/{connection.extra_dejson.get('project_id', '')}/query/"
+    project = connection.extra_dejson.get("project_id")
+    if not project:
+        raise SourceError(f"the Airflow connection '{CONN_ID}' has no project_id in its extra")
+    url = f"{base}/api/projects/{project}/query/"
     names = ", ".join(f"'{name}'" for name in EVENTS)
     query = f"""
         SELECT toStartOfDay(timestamp, 'UTC') AS day, event, count() AS number, count(DISTINCT person_id) AS people
