@@ -18,11 +18,11 @@ def missing_connections(folder: LoadedFolder) -> list[str]:
     return [
         f"{batch.path}: {name}: {problem}"
         for name, batch in sorted(folder.batches.items())
-        for problem in _problems(batch.spec, known)
+        for problem in connection_problems(batch.spec, known)
     ]
 
 
-def _problems(spec: BatchSpec, known: dict[str, bool]) -> Iterator[str]:
+def connection_problems(spec: BatchSpec, known: dict[str, bool]) -> Iterator[str]:
     """Yield what is missing for one batch; ``known`` remembers which connections there are."""
     for conn_id, keys in _wanted(spec).items():
         if conn_id not in known:

@@ -17,7 +17,7 @@ _COMPATIBLE: dict[str, Any] = {
     "model_configs": [
         {"model_name": "PCA", "model_tag": "pca_default", "model_params": {"contamination": 0.01}},
         {"model_name": "KNN", "model_tag": "knn_default", "model_params": {"contamination": 0.01}},
-    ]
+    ],
 }
 
 OURS, COMPATIBLE = "ours", "compatible recipe"

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from anomstack_provider.artifacts.model_store import (
     ModelStoreUnavailable,
     open_model_store,
 )
+from anomstack_provider.artifacts.plots import load_plot, save_plot
+from anomstack_provider.artifacts.probe import probe
+from anomstack_provider.artifacts.tidying import tidy
 
 KEY, SECRET, BUCKET = "artifacts-key", "artifacts-secret", "model-bucket"
 PORTS = ["master.port", "volume.port", "filer.port", "s3.port"]
@@ -139,6 +142,34 @@ def test_saved_loaded_and_pruned(
     }
     assert s3.load(replace(key, tick=datetime(2013, 2, 1, tzinfo=UTC))) is None
     assert s3.load(key) is not None
+
+
+def test_what_nobody_reads_is_removed(s3: ModelStore, key: ModelKey, endpoint: str, folder: str) -> None:
+    s3.save(key, {"m": 1}, {})
+    s3.save(key, {"m": 2}, {})
+    s3.save(replace(key, config_hash="other"), {}, {})
+    s3.save(replace(key, shard=1, shards=2), {}, {})
+    s3.save(replace(key, tick=datetime(2013, 2, 1, tzinfo=UTC)), {}, {})
+    before = objects(endpoint, folder)
+    now = datetime.now(UTC)
+    day = timedelta(days=1)
+    assert tidy(s3.files, "flights", 1, key.config_hash, 1, now - day) == []
+    assert objects(endpoint, folder) == before
+    assert len(tidy(s3.files, "flights", 1, key.config_hash, 1, now + day)) == 4
+    assert len(objects(endpoint, folder)) == 2
+    bundle = s3.load(key)
+    assert bundle is not None
+    assert bundle.models == {"m": 2}
+    assert tidy(s3.files, "flights", 1, key.config_hash, 1, now + day) == []
+
+
+def test_a_plot_and_a_probe(s3: ModelStore, endpoint: str, folder: str) -> None:
+    probe(s3.files)
+    assert objects(endpoint, folder) == []
+    save_plot(s3.files, "flights", b"one")
+    assert save_plot(s3.files, "flights", b"two").endswith("/plots/flights/latest.png")
+    assert load_plot(s3.files, "flights") == b"two"
+    assert objects(endpoint, folder) == ["plots/flights/latest.png"]
 
 
 def test_what_others_write_is_seen(s3: ModelStore, key: ModelKey, endpoint: str, folder: str) -> None:

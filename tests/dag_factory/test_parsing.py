@@ -52,7 +52,7 @@ def test_two_processes_serialise_the_same_and_load_nothing_heavy(full_folder: Pa
     assert set(first["loaded"]) & HEAVY == set()
     # A DAG whose hash changes from parse to parse gets a new version each time.
     assert first["dags"] == second["dags"]
-    assert len(set(first["dags"].values())) == 7
+    assert len(set(first["dags"].values())) == 9
 
 
 def test_every_example_is_parsed_by_airflow_without_an_error(repository: Path, in_new_process: NewProcess) -> None:
@@ -68,4 +68,4 @@ def test_every_example_is_parsed_by_airflow_without_an_error(repository: Path, i
         assert found["dags"], file.name
         if file.name == "anomstack_dags.py":
             generated = found["dags"]
-    assert generated["anomstack_flights"] == ["alert", "ingest", "publish", "score", "train", "watch"]
+    assert generated["anomstack_flights"] == ["alert", "ingest", "plot", "publish", "score", "train", "watch"]

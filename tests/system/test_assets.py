@@ -22,6 +22,7 @@ BATCH = f"""
     train_cron_schedule: "0 0 * * 1"
     start_date: 2024-01-01
     history_start: 2024-01-01
+    disable_delete: true
     ingest_sql: |
       SELECT day AS metric_timestamp, 'orders' AS metric_name, orders AS metric_value
       FROM shop_orders
