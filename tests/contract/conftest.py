@@ -67,6 +67,8 @@ def make_site(dags_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AIRFLOW__ANOMSTACK__DUCKDB_PATH", str(tmp_path / "anomstack.duckdb"))
     monkeypatch.setenv("AIRFLOW__ANOMSTACK__MODEL_PATH", str(tmp_path / "models"))
     monkeypatch.setenv("AIRFLOW__ANOMSTACK__EMAIL_TO", "team@example.com")
+    for batch in ("NETWORK", "KEY", "WAREHOUSE"):
+        monkeypatch.setenv(f"ANOMSTACK__{batch}__RETRIES", "0")  # else dag.test() waits for the second try
     path = dags_folder / "contract_dags.py"
 
     def make(folder: Path) -> Site:

@@ -9,7 +9,7 @@ NAMES = ("calls", "visits")
 
 def rows(name):
     for n in range(70):
-        value = None if name == "visits" and n == 10 else 100 + n * 7 % 11
+        value = None if name == "visits" and n == 10 else 100 + n * n * 31 % 97 % 23
         yield {
             "metric_timestamp": str(date(2024, 1, 1) + timedelta(days=n)),
             "metric_name": name,
