@@ -270,7 +270,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "connections",
         "db named a kind of database, and credentials were variables of the process.",
-        "An Airflow connection, named by conn_id, is the source and holds the metrics table; without one it is DuckDB.",
+        "conn_id is both: DuckDB (built in), SQLite, PostgreSQL. Ask another warehouse by its hook in an ingest_fn.",
         lambda batch: batch.spec.db != "duckdb" and batch.spec.conn_id is None,
     ),
     Difference(

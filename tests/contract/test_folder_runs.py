@@ -96,13 +96,13 @@ def test_every_enabled_batch_is_a_dag_and_a_disabled_one_is_none(site: Site) -> 
 
 
 def test_a_spike_is_scored_as_documented_and_told_once(site: Site, mail_server: MailServer) -> None:
-    expected = scores(series(), list(range(50, 65)), standard(), np.mean)
+    expected = scores(series(), list(range(54, 65)), standard(), np.mean)
     # At or above 0.8, of the mean of a score and the three before it: the first such day, computed by hand.
     days = sorted(expected)
     smooth = {day: np.mean([expected[d] for d in days[i - 3 : i + 1]]) for i, day in enumerate(days) if i >= 3}
     fired = next(day for day in days[3:] if smooth[day] >= 0.8)
 
-    for day in ["2024-03-02T06:00", "2024-03-03T06:00", "2024-03-04T06:00", "2024-03-05T06:00", "2024-03-06T06:00"]:
+    for day in ["2024-03-02T06:00", "2024-03-04T06:00", "2024-03-06T06:00"]:
         assert site.run("included_sql", day) == GREEN
     assert metrics(site, "included_sql") == expected_rows("orders")
     found = stored(site, "included_sql", "score")
