@@ -12,6 +12,7 @@ from anomstack_provider.alerting.alert import Alert, event_id
 from anomstack_provider.alerting.events import Transition
 from anomstack_provider.alerting.findings import DIRECTIONS, Findings
 from anomstack_provider.alerting.rules import SEVERITIES
+from anomstack_provider.alerting.thresholds import limits
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.config.values import format_duration
 
@@ -47,6 +48,9 @@ def tell(
         kind = str(findings.kind[what.first])
         direction = DIRECTIONS[int(findings.direction[what.first])]
         first = _moment(findings, what.first)
+        # Of an event beyond a threshold its bounds are told, also where a score or a quiet bucket is shown.
+        is_beyond = kind == "threshold" and metric_name in spec.tholdalert_thresholds
+        bounds = limits(spec.tholdalert_thresholds[metric_name]) if is_beyond else (shown.lower[k], shown.upper[k])
         alerts.append(
             Alert(
                 event_id=event_id(spec.metric_batch, metric_name, kind, direction, first),
@@ -59,8 +63,8 @@ def tell(
                 grain=str(shown.grain[k]),
                 value=_known(shown.value[k]),
                 expected=_known(shown.expected[k]),
-                lower=_known(shown.lower[k]),
-                upper=_known(shown.upper[k]),
+                lower=_known(bounds[0]),
+                upper=_known(bounds[1]),
                 score=_known(shown.score[k]),
                 threshold=_known(shown.threshold[k]),
                 severity=SEVERITIES[what.severity],
