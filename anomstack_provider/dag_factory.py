@@ -29,6 +29,7 @@ from anomstack_provider.operators.base import AnomstackOperator
 from anomstack_provider.operators.broken import AnomstackBrokenBatchOperator
 from anomstack_provider.operators.health import AnomstackHealthOperator
 from anomstack_provider.operators.ingest import AnomstackIngestOperator
+from anomstack_provider.operators.llmalert import AnomstackLanguageModelOperator
 from anomstack_provider.operators.score import AnomstackScoreOperator
 from anomstack_provider.operators.summary import AnomstackSummaryOperator
 from anomstack_provider.operators.train import AnomstackTrainOperator
@@ -166,6 +167,8 @@ def _add_steps(dag: DAG, spec: BatchSpec) -> None:
         steps.append(_sharded(AnomstackTrainOperator, "train", spec, after))
     if not spec.disable_score:
         steps.append(_sharded(AnomstackScoreOperator, "score", spec, after))
+    if not spec.disable_llmalert:
+        steps.append(AnomstackLanguageModelOperator(task_id="llmalert", **after))
     if spec.finds:
         steps.append(AnomstackAlertOperator(task_id="alert", **after))
     for before, step in pairwise(steps):

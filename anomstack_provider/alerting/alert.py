@@ -23,7 +23,8 @@ class Alert:
     """
     One transition of one event, as of the bucket that brought it.
 
-    :param kind: what was found: ``anomaly`` (score), ``threshold``, ``change`` (of level) or ``late`` (missing data).
+    :param kind: what was found: ``anomaly`` (score), ``threshold``, ``change`` (of level), ``llm`` (a language
+        model named it) or ``late`` (missing data).
     :param transition: ``opened``, ``escalated``, ``closed`` or ``expired``.
     :param direction: ``up``, ``down``, or ``none`` for data that are late; like ``severity`` that of the worst bucket
         that was looked at, which need not be ``bucket`` where a score looks back at earlier ones.
@@ -38,6 +39,7 @@ class Alert:
     :param tags: the metric's own tags as sorted pairs.
     :param note: what the calendar says of the bucket, such as ``Holiday: Christmas Day``; "" for nothing.
     :param why: why it fired, a sentence per kind of finding.
+    :param says: how a language model explains the bucket, untrusted text; "" where none named it.
     :param gates: the business gates that it passed, a sentence each.
     :param first_bucket: start of the event's first bucket that fired; ``bucket`` unless given.
     :param last_bucket: start of its newest bucket that fired so far; ``bucket`` unless given.
@@ -73,6 +75,7 @@ class Alert:
     peak_value: float | None = None
     peak_expected: float | None = None
     metrics: tuple[str, ...] = ()
+    says: str = ""
 
     @property
     def key(self) -> str:
