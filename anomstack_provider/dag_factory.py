@@ -27,6 +27,7 @@ from anomstack_provider.operators.alert import AnomstackAlertOperator
 from anomstack_provider.operators.base import AnomstackOperator
 from anomstack_provider.operators.broken import AnomstackBrokenBatchOperator
 from anomstack_provider.operators.ingest import AnomstackIngestOperator
+from anomstack_provider.operators.llmalert import AnomstackLanguageModelOperator
 from anomstack_provider.operators.plot import AnomstackPlotOperator
 from anomstack_provider.operators.publish import AnomstackPublishOperator
 from anomstack_provider.operators.score import AnomstackScoreOperator
@@ -156,6 +157,8 @@ def _add_steps(dag: DAG, spec: BatchSpec) -> None:
         steps.append(_sharded(AnomstackTrainOperator, "train", spec, after))
     if not spec.disable_score:
         steps.append(_sharded(AnomstackScoreOperator, "score", spec, after))
+    if not spec.disable_llmalert:
+        steps.append(AnomstackLanguageModelOperator(task_id="llmalert", **after))
     if spec.finds:
         steps.append(AnomstackAlertOperator(task_id="alert", **after))
     if spec.plots:

@@ -24,8 +24,8 @@ class Alert:
     """
     One transition of one event, as of the bucket that brought it.
 
-    :param kind: what was found first: ``anomaly`` (score), ``threshold``, ``change`` (of level) or ``late`` (missing
-        data).
+    :param kind: what was found first: ``anomaly`` (score), ``threshold``, ``change`` (of level), ``llm`` (a language
+        model named it) or ``late`` (missing data).
     :param transition: ``opened``, ``escalated``, ``closed`` or ``expired``.
     :param direction: ``up``, ``down``, or ``none`` for data that are late; like ``severity`` that of the worst bucket
         that was looked at, which need not be ``bucket`` where a score looks back at earlier ones.
@@ -40,6 +40,7 @@ class Alert:
     :param tags: the metric's own tags as sorted pairs.
     :param note: what the calendar says of the bucket, such as ``Holiday: Christmas Day``; "" for nothing.
     :param why: why it fired, a sentence per kind of finding.
+    :param says: how a language model explains the bucket, untrusted text; "" where none named it.
     :param gates: the business gates that it passed, a sentence each.
     :param first_bucket: start of the event's first bucket that fired; ``bucket`` unless given.
     :param last_bucket: start of its newest bucket that fired so far; ``bucket`` unless given.
@@ -77,6 +78,7 @@ class Alert:
     peak_expected: float | None = None
     metrics: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    says: str = ""
 
     def is_of(self, kinds: Collection[str]) -> bool:
         """Whether any of what was found in the event is of one of these kinds."""

@@ -17,7 +17,7 @@ from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.config.values import format_duration
 
 # Type of the row that an alert of this kind is stored as.
-ROW_TYPES = {"anomaly": "alert", "late": "alert", "threshold": "tholdalert", "change": "change"}
+ROW_TYPES = {"anomaly": "alert", "late": "alert", "threshold": "tholdalert", "change": "change", "llm": "llmalert"}
 # Of several transitions in one bucket the row is that of the first of these.
 _RANK = ("opened", "escalated", "expired", "closed")
 _BESIDE = "beside"
@@ -79,6 +79,7 @@ def tell(
                 peak_value=_known(worst.value[what.peak]),
                 peak_expected=_known(worst.expected[what.peak]),
                 kinds=_kinds(what, findings, kinds),
+                says="" if what.finding is None else str(findings.says[what.finding]),
             )
         )
     return alerts

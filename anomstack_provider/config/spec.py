@@ -184,7 +184,12 @@ class BatchSpec(
         for path, gates in self._all_gates():
             for at, message in gates.conflicts(self.timezone):
                 yield Problem((*path, *at), message)
-        for key, example in (("history_chunk", "30d"), ("event_expires", "7d")):
+        for key, example in (
+            ("history_chunk", "30d"),
+            ("event_expires", "7d"),
+            ("llmalert_timeout", "1m"),
+            ("llmalert_run_timeout", "10m"),
+        ):
             if not getattr(self, key):
                 yield Problem((key,), f"expected more than 0, such as {example}")
         if self.catchup and not self.start_date:
@@ -249,12 +254,13 @@ class BatchSpec(
         return found
 
     @property
-    def finds(self) -> frozenset[Literal["anomaly", "threshold", "change", "late"]]:
+    def finds(self) -> frozenset[Literal["anomaly", "threshold", "change", "llm", "late"]]:
         """What the alert task looks for; nothing: it has nothing to do. Without alerts on scores late data are none."""
-        wanted: dict[Literal["anomaly", "threshold", "change", "late"], bool] = {
+        wanted: dict[Literal["anomaly", "threshold", "change", "llm", "late"], bool] = {
             "anomaly": not self.disable_alert,
             "threshold": not self.disable_tholdalert and bool(self.tholdalert_thresholds),
             "change": not self.disable_change,
+            "llm": not self.disable_llmalert,
             "late": self.freshness != "off" and not self.disable_alert,
         }
         return frozenset(kind for kind, is_wanted in wanted.items() if is_wanted)

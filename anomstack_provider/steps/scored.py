@@ -25,11 +25,14 @@ from anomstack_provider.detection.series import EMPTY, Floats, Series, Times, sp
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import feedback, finders
 from anomstack_provider.steps import score as score_step
+from anomstack_provider.steps.llm_answers import ANSWER, split_answers
 from anomstack_provider.steps.ports import MetricRows, Models
 from anomstack_provider.steps.training import freq_lengths, in_shard, longest_bucket, own_scores, stamp
 
 # Beyond what a quiet gap takes, so that the buckets around it are seen; and how many are read at first at most.
 _SPARE, _MOST_BACK = 8, 2000
+# What is found in stored values rather than in scores.
+_BY_VALUES = {"threshold", "change", "llm"}
 FACTS = ("value", "expected", "lower", "upper")
 BEGINNING = np.datetime64("0001-01-01", "us")
 
@@ -75,6 +78,7 @@ class ScoredBatch:
     The metrics of a batch in and before a run's window, to be asked for each other's values.
 
     :param back: so many buckets before the window were read.
+    :param answers: buckets that a language model named, with the metadata of their rows.
     :param known: from when on nothing of a metric is missing that there could be.
     :param said: what people said of a metric's buckets, however long ago.
     :param unreadable: metrics with a score row that cannot be read, and why; they are nowhere else.
@@ -84,6 +88,7 @@ class ScoredBatch:
     back: int
     scored: dict[str, Scored] = field(default_factory=dict)
     points: dict[str, Series] = field(default_factory=dict)
+    answers: dict[str, tuple[Times, NDArray[np.object_]]] = field(default_factory=dict)
     known: dict[str, np.datetime64] = field(default_factory=dict)
     said: Mapping[str, Verdicts] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
@@ -103,6 +108,12 @@ class ScoredBatch:
         told = self._facts(metric_name, times)
         above, below = told["value"] > told["upper"], told["value"] < told["lower"]
         return np.where(above, UP, np.where(below, DOWN, NONE)).astype(np.int8)
+
+    def judged(self, metric_name: str, times: Times) -> dict[str, Floats]:
+        """Return what the scores say of stored buckets, by the names of :data:`FACTS`; NaN where there is none."""
+        if self.spec.preprocess_params.freq is not None:  # theirs are other buckets
+            return {name: np.full(len(times), np.nan) for name in FACTS}
+        return self._facts(metric_name, times)
 
     def known_since(self, metric_names: Collection[str]) -> np.datetime64:
         """Return from when on nothing of these metrics is missing; of a name that is not in the batch nothing is."""
@@ -146,7 +157,7 @@ def read_complete(
     days = max(spec.alert_metric_timestamp_max_days_ago, spec.score_metric_timestamp_max_days_ago)
     oldest = min(window.start - spec.completeness_delay, window.end - timedelta(days=days))
     # Changes of level are told by more points than are judged.
-    since = None if spec.finds & {"threshold", "change"} else oldest - longest_bucket(spec)
+    since = None if spec.finds & _BY_VALUES else oldest - longest_bucket(spec)
     batch = _read(spec, window, store, back, since=since)
     batch.said = feedback.read(store, window.end)
     names = unsettled(batch, batch.points)
@@ -169,7 +180,7 @@ def _usual_gap(spec: BatchSpec, window: RunWindow) -> int:
     """Return how many buckets it takes to see that nothing goes on, of metrics that have a bucket per run or day."""
     length = grain.parse(spec.grain).nominal.astype("timedelta64[us]").item() if spec.grain else timedelta(0)
     length = length or min(window.end - window.start, timedelta(days=1))
-    recent = max(spec.alert_recent_n, spec.tholdalert_recent_n, 1)
+    recent = max(spec.alert_recent_n, spec.tholdalert_recent_n, spec.llmalert_recent_n if "llm" in spec.finds else 1)
     snooze = max(spec.alert_snooze_n, spec.tholdalert_snooze_n, spec.change_snooze_n)
     gap = -(-spec.merge_max_gap // length) if length else 0
     return min(recent + snooze + max(gap, snooze) + spec.alert_smooth_n + _SPARE, _MOST_BACK)
@@ -183,6 +194,7 @@ def _take_over(batch: ScoredBatch, again: ScoredBatch, names: set[str]) -> set[s
             known.pop(name, None)
     _update(batch.scored, again.scored, names)
     _update(batch.points, again.points, names)
+    _update(batch.answers, again.answers, names)
     _update(batch.known, again.known, names)
     return names - set(batch.unreadable)
 
@@ -208,10 +220,12 @@ def _read(
     :param is_filled: whether all of these buckets have scores that can have one.
     """
     cut = window.start - spec.completeness_delay
-    newest = back + (finders.history(spec)[0] if spec.finds & {"threshold", "change"} else 0)
+    newest = back + (finders.history(spec)[0] if spec.finds & _BY_VALUES else 0)
     limits: dict[str, Any] = {"since": since, "until": window.end, "newest": newest, "cut": cut}
-    frame = store.read(["metric", "score"], **limits, metrics=None if metrics is None else sorted(metrics))
+    types = ["metric", "score", *([ANSWER] if "llm" in spec.finds else [])]
+    frame = store.read(types, **limits, metrics=None if metrics is None else sorted(metrics))
     batch = ScoredBatch(spec, back, points=split(frame[frame["metric_type"] == "metric"]))
+    batch.answers = split_answers(frame)
     own = frame[own_scores(frame)]
     for name, (times, scores, metadata) in split_columns(own, "metric_value", "metadata").items():
         try:

@@ -181,6 +181,7 @@ def _one_per_bucket(
     for i, group in enumerate(groups.values()):
         if len(group) > 1:
             one.why[i] = tuple(reason for k in group for reason in findings.why[k])
+            one.says[i] = next((findings.says[k] for k in group if findings.says[k]), "")
             worst[i] = severity[group].max()
     return one, worst, first, kinds
 

@@ -102,6 +102,18 @@ def test_a_step_that_is_switched_off_is_left_out_of_the_row(folder, dags: Dags, 
     assert dag.get_task("watch").upstream_task_ids == set(steps)
 
 
+def test_a_language_model_is_asked_between_score_and_alert_if_it_is_switched_on(folder, dags: Dags) -> None:
+    folder.batch("sales", "disable_llmalert: false\nretries: 3")
+    dag = dags()["anomstack_sales"]
+    assert [t.task_id for t in dag.topological_sort()] == ["ingest", "train", "score", "llmalert", "alert", "watch"]
+    step = dag.get_task("llmalert")
+    assert (step.upstream_task_ids, step.downstream_task_ids) == ({"score"}, {"alert", "watch"})
+    # Alerts wait for it, and not for its retries.
+    assert (step.trigger_rule.value, step.retries, dag.get_task("alert").retries) == ("all_done", 0, 3)
+    folder.batch("sales", "disable_llmalert: false\ndisable_alert: true\ndisable_score: true")
+    assert dags()["anomstack_sales"].get_task("alert").upstream_task_ids == {"llmalert"}
+
+
 def test_one_step_alone_needs_no_watch(folder, dags: Dags) -> None:
     folder.batch("sales", "\n".join(f"disable_{step}: true" for step in ("train", "score", "alert", "plot")))
     assert [t.task_id for t in dags()["anomstack_sales"].tasks] == ["ingest"]

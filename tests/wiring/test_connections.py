@@ -83,6 +83,15 @@ def test_a_notifier_that_cannot_be_made_of_an_alert_is_an_error_of_validation(
     assert "'txt'" in typo
 
 
+def test_the_connection_of_a_language_model_is_missed_where_one_is_asked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "sales.yaml").unlink()
+    (folder / "quiet.yaml").write_text("metric_batch: q\ningest_sql: select 1\ndisable_llmalert: false\n")
+    assert main(["validate", "--metrics-dir", str(folder), "--connections"]) == 1
+    assert "quiet.yaml: q: no Airflow connection 'pydanticai_default' (llmalert_conn_id);" in capsys.readouterr().out
+
+
 def test_the_health_task_names_them_too(folder: Path) -> None:
     task = AnomstackHealthOperator(task_id="check", metrics_dir=str(folder))
     with pytest.raises(AirflowException, match="no Airflow connection 'gone'"):
