@@ -27,7 +27,9 @@ from anomstack_provider.operators.alert import AnomstackAlertOperator
 from anomstack_provider.operators.base import AnomstackOperator
 from anomstack_provider.operators.broken import AnomstackBrokenBatchOperator
 from anomstack_provider.operators.ingest import AnomstackIngestOperator
+from anomstack_provider.operators.llmalert import AnomstackLanguageModelOperator
 from anomstack_provider.operators.plot import AnomstackPlotOperator
+from anomstack_provider.operators.publish import AnomstackPublishOperator
 from anomstack_provider.operators.score import AnomstackScoreOperator
 from anomstack_provider.operators.train import AnomstackTrainOperator
 from anomstack_provider.operators.watch import AnomstackWatchOperator
@@ -155,12 +157,18 @@ def _add_steps(dag: DAG, spec: BatchSpec) -> None:
         steps.append(_sharded(AnomstackTrainOperator, "train", spec, after))
     if not spec.disable_score:
         steps.append(_sharded(AnomstackScoreOperator, "score", spec, after))
+    if not spec.disable_llmalert:
+        steps.append(AnomstackLanguageModelOperator(task_id="llmalert", **after))
     if spec.finds:
         steps.append(AnomstackAlertOperator(task_id="alert", **after))
     if spec.plots:
         steps.append(AnomstackPlotOperator(task_id="plot", **after))
     for before, step in pairwise(steps):
         before >> step
+    if spec.finds:
+        publish = AnomstackPublishOperator(task_id="publish", **after)
+        dag.get_task("alert") >> publish
+        steps.append(publish)
     if len(steps) > 1:
         steps >> AnomstackWatchOperator(task_id="watch", dag=dag)
 

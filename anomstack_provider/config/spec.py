@@ -66,7 +66,7 @@ _ANOMSTACK_KEYS = ("model_configs", "model_combination_method", "preprocess_fn")
 _RESAMPLING = {"freq", "freq_agg"}
 # What the seasonal recipe has in the place of Anomstack's defaults.
 SEASONAL_DEFAULTS: dict[str, Any] = {
-    "train_cron_schedule": "@daily",
+    "train_cron_schedule": "0 */12 * * *",
     "train_max_n": 5000,
     "train_metric_timestamp_max_days_ago": 730,
     "alert_threshold": None,
@@ -184,7 +184,12 @@ class BatchSpec(
         for path, gates in self._all_gates():
             for at, message in gates.conflicts(self.timezone):
                 yield Problem((*path, *at), message)
-        for key, example in (("history_chunk", "30d"), ("event_expires", "7d")):
+        for key, example in (
+            ("history_chunk", "30d"),
+            ("event_expires", "7d"),
+            ("llmalert_timeout", "1m"),
+            ("llmalert_run_timeout", "10m"),
+        ):
             if not getattr(self, key):
                 yield Problem((key,), f"expected more than 0, such as {example}")
         if self.catchup and not self.start_date:
@@ -249,12 +254,13 @@ class BatchSpec(
         return found
 
     @property
-    def finds(self) -> frozenset[Literal["anomaly", "threshold", "change", "late"]]:
+    def finds(self) -> frozenset[Literal["anomaly", "threshold", "change", "llm", "late"]]:
         """What the alert task looks for; nothing: it has nothing to do. Without alerts on scores late data are none."""
-        wanted: dict[Literal["anomaly", "threshold", "change", "late"], bool] = {
+        wanted: dict[Literal["anomaly", "threshold", "change", "llm", "late"], bool] = {
             "anomaly": not self.disable_alert,
             "threshold": not self.disable_tholdalert and bool(self.tholdalert_thresholds),
             "change": not self.disable_change,
+            "llm": not self.disable_llmalert,
             "late": self.freshness != "off" and not self.disable_alert,
         }
         return frozenset(kind for kind, is_wanted in wanted.items() if is_wanted)

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 # Buckets before the alerted one: enough to see four days of hours or three months of days at the width of a message.
 _POINTS = 100
-_ALERT_TYPES = ("alert", "tholdalert", "change")
+_ALERT_TYPES = ("alert", "tholdalert", "change", "llmalert")
 _TICK = timedelta(microseconds=1)
 
 

@@ -264,3 +264,35 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, key: ModelK
     store = open_model_store(f"s3://nobody_there@{BUCKET}/models", "/nowhere")
     with pytest.raises(ModelStoreUnavailable, match="Check model_path and its connection"):
         store.load(key)
+
+
+def test_the_example_of_models_in_s3_keeps_them_there(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """metrics/examples/s3_models from ingest to alert; but for the name of the bucket as it stands."""
+    from anomstack_provider.runtime.window import RunWindow
+    from anomstack_provider.steps.alert import alert
+    from anomstack_provider.steps.ingest import ingest
+    from anomstack_provider.steps.score import score
+    from anomstack_provider.steps.train import train
+    from anomstack_provider.wiring.batches import load_spec, open_stores
+    from anomstack_provider.wiring.fetch import fetch_outside_airflow
+
+    metrics = str(Path(__file__).parents[2] / "metrics")
+    monkeypatch.setenv("AIRFLOW__ANOMSTACK__DUCKDB_PATH", str(tmp_path / "anomstack.duckdb"))
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection(endpoint))
+    path = load_spec("s3_models", metrics).model_path.replace("my-bucket", BUCKET)
+    monkeypatch.setenv("ANOMSTACK__S3_MODELS__MODEL_PATH", path)
+    monkeypatch.setenv("ANOMSTACK__S3_MODELS__SCORE_MAX_N", "1")  # no model for each day before the window
+    spec = load_spec("s3_models", metrics)
+    stores = open_stores(spec)
+    window = RunWindow(datetime(2026, 4, 30, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC))
+    ingest(spec, window, stores.metrics, lambda part: fetch_outside_airflow(spec, part, metrics))
+    train(spec, window, stores.metrics, stores.models)
+    stored = objects(endpoint, "anomstack/models")
+    assert [name.split("/")[0] for name in stored] == ["s3_models"] * len(stored)
+    assert sum(name.endswith("manifest.json") for name in stored) == len(stored) // 2 >= 1
+    score(spec, window, stores.metrics, stores.models)
+    (found,) = alert(spec, window, stores.metrics, stores.models).alerts
+    assert (found.metric_name, found.transition, found.direction) == ("parcels", "opened", "down")
+    assert set(stored) <= set(objects(endpoint, "anomstack/models"))

@@ -121,6 +121,12 @@ OUR_DEFAULTS: dict[str, Any] = {
     "digest_cron_schedule": "0 9 * * *",
     "quiet_hours": None,
     "delivery_attempts": 20,
+    "llmalert_conn_id": "pydanticai_default",
+    "llmalert_timeout": timedelta(minutes=1),
+    "llmalert_run_timeout": timedelta(minutes=10),
+    "llmalert_max_metrics": 50,
+    "llmalert_prompt_max_chars": 100_000,
+    "llmalert_answer_max_tokens": 4000,
     "notify_on_backfill": False,
     "retries": 1,
     "max_active_runs": 4,
@@ -152,7 +158,7 @@ def test_the_seasonal_recipe_has_defaults_of_its_own():
     other = {key for key in BatchSpec.model_fields if getattr(bare, key) != getattr(anomstack, key)}
     assert {key: getattr(bare, key) for key in other} == {
         "recipe": "seasonal",
-        "train_cron_schedule": "@daily",
+        "train_cron_schedule": "0 */12 * * *",
         "train_max_n": 5000,
         "train_metric_timestamp_max_days_ago": 730,
         "alert_threshold": None,

@@ -33,7 +33,7 @@ def fails_with(dag: DAG, task_id: str) -> str:
     return str(caught.value)
 
 
-def test_a_batch_is_five_steps_in_a_row_and_a_watch_over_them(folder, dags: Dags) -> None:
+def test_a_batch_is_its_steps_in_a_row_and_a_watch_over_them(folder, dags: Dags) -> None:
     folder.batch("sales")
     found = dags()
     assert set(found) == {"anomstack_sales", *OF_FOLDER}
@@ -44,7 +44,8 @@ def test_a_batch_is_five_steps_in_a_row_and_a_watch_over_them(folder, dags: Dags
         "score": {"train"},
         "alert": {"score"},
         "plot": {"alert"},
-        "watch": {"ingest", "train", "score", "alert", "plot"},
+        "publish": {"alert"},
+        "watch": {"ingest", "train", "score", "alert", "plot", "publish"},
     }
     # Whatever became of the step before; the run is as red as its worst step because the watch is its only leaf.
     assert {t.task_id: t.trigger_rule.value for t in dag.tasks} == {
@@ -53,6 +54,7 @@ def test_a_batch_is_five_steps_in_a_row_and_a_watch_over_them(folder, dags: Dags
         "score": "all_done",
         "alert": "all_done",
         "plot": "all_done",
+        "publish": "all_done",
         "watch": "one_failed",
     }
 
@@ -93,10 +95,23 @@ def test_a_new_dag_starts_as_the_batch_says_or_as_airflow_does(
 @pytest.mark.parametrize("off", ["ingest", "train", "score", "alert", "plot"])
 def test_a_step_that_is_switched_off_is_left_out_of_the_row(folder, dags: Dags, off: str) -> None:
     folder.batch("sales", f"disable_{off}: true")
-    steps = [step for step in ("ingest", "train", "score", "alert", "plot") if step != off]
+    gone = {off, "publish"} if off == "alert" else {off}
+    steps = [step for step in ("ingest", "train", "score", "alert", "plot", "publish") if step not in gone]
     dag = dags()["anomstack_sales"]
     assert [t.task_id for t in dag.topological_sort()] == [*steps, "watch"]
     assert dag.get_task("watch").upstream_task_ids == set(steps)
+
+
+def test_a_language_model_is_asked_between_score_and_alert_if_it_is_switched_on(folder, dags: Dags) -> None:
+    folder.batch("sales", "disable_llmalert: false\nretries: 3")
+    dag = dags()["anomstack_sales"]
+    assert [t.task_id for t in dag.topological_sort()] == ["ingest", "train", "score", "llmalert", "alert", "watch"]
+    step = dag.get_task("llmalert")
+    assert (step.upstream_task_ids, step.downstream_task_ids) == ({"score"}, {"alert", "watch"})
+    # Alerts wait for it, and not for its retries.
+    assert (step.trigger_rule.value, step.retries, dag.get_task("alert").retries) == ("all_done", 0, 3)
+    folder.batch("sales", "disable_llmalert: false\ndisable_alert: true\ndisable_score: true")
+    assert dags()["anomstack_sales"].get_task("alert").upstream_task_ids == {"llmalert"}
 
 
 def test_one_step_alone_needs_no_watch(folder, dags: Dags) -> None:
@@ -118,6 +133,7 @@ def test_shards_map_train_and_score(folder, dags: Dags) -> None:
         "score": True,
         "alert": False,
         "plot": False,
+        "publish": False,
         "watch": False,
     }
     assert dag.get_task("score").expand_input.value == {"shard": [0, 1, 2]}
