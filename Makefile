@@ -64,9 +64,11 @@ unit: $(VENV)/.dev ## the tests that need no running Airflow (ARGS=... for pytes
 system: $(VENV)/.dev ## the tests against Airflow's real components and other servers
 	$(BIN)/pytest -m system $(ARGS)
 
+# Without the tests of the extra llm: the common.ai provider runs on the oldest Airflow, but needs newer releases of two
+# other providers than the oldest that this package admits.
 test-lowest: $(VENV_LOWEST)/.test ## the whole suite on the oldest Airflow of the range
-	$(VENV_LOWEST)/bin/pytest -n 2 --dist loadscope -m 'not system' $(ARGS)
-	$(VENV_LOWEST)/bin/pytest -m system $(ARGS)
+	$(VENV_LOWEST)/bin/pytest -n 2 --dist loadscope -m 'not system and not llm' $(ARGS)
+	$(VENV_LOWEST)/bin/pytest -m 'system and not llm' $(ARGS)
 
 docs: $(VENV)/.dev ## write anew what in docs/ is made from the code
 	$(BIN)/python scripts/docs.py

@@ -16,6 +16,8 @@ _HOMES = {
     "AnomalyGate": "anomstack_provider.operators.gate",
     "AnomstackAlertOperator": "anomstack_provider.operators.alert",
     "AnomstackIngestOperator": "anomstack_provider.operators.ingest",
+    "AnomstackLanguageModelOperator": "anomstack_provider.operators.llmalert",
+    "AnomstackPublishOperator": "anomstack_provider.operators.publish",
     "AnomstackScoreOperator": "anomstack_provider.operators.score",
     "AnomstackTrainOperator": "anomstack_provider.operators.train",
     "generate_dags": "anomstack_provider.dag_factory",
@@ -25,6 +27,8 @@ __all__ = [
     "AnomalyGate",
     "AnomstackAlertOperator",
     "AnomstackIngestOperator",
+    "AnomstackLanguageModelOperator",
+    "AnomstackPublishOperator",
     "AnomstackScoreOperator",
     "AnomstackTrainOperator",
     "__version__",
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
     from anomstack_provider.operators.alert import AnomstackAlertOperator
     from anomstack_provider.operators.gate import AnomalyGate
     from anomstack_provider.operators.ingest import AnomstackIngestOperator
+    from anomstack_provider.operators.llmalert import AnomstackLanguageModelOperator
+    from anomstack_provider.operators.publish import AnomstackPublishOperator
     from anomstack_provider.operators.score import AnomstackScoreOperator
     from anomstack_provider.operators.train import AnomstackTrainOperator
 

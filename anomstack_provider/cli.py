@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument(
         "--connections",
         action="store_true",
-        help="also look up the Airflow connections and import the notifiers that the batches name",
+        help="also look up the Airflow connections and make the notifiers that the batches name of an example",
     )
     validate.set_defaults(run=_validate)
     deliveries = commands.add_parser(

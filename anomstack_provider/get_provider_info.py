@@ -26,6 +26,7 @@ def get_provider_info() -> dict[str, Any]:
                     "anomstack_provider.operators.ingest",
                     "anomstack_provider.operators.train",
                     "anomstack_provider.operators.score",
+                    "anomstack_provider.operators.llmalert",
                     "anomstack_provider.operators.alert",
                     "anomstack_provider.operators.gate",
                 ],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +24,8 @@ class Alert:
     """
     One transition of one event, as of the bucket that brought it.
 
-    :param kind: what was found: ``anomaly`` (score), ``threshold``, ``change`` (of level) or ``late`` (missing data).
+    :param kind: what was found first: ``anomaly`` (score), ``threshold``, ``change`` (of level), ``llm`` (a language
+        model named it) or ``late`` (missing data).
     :param transition: ``opened``, ``escalated``, ``closed`` or ``expired``.
     :param direction: ``up``, ``down``, or ``none`` for data that are late; like ``severity`` that of the worst bucket
         that was looked at, which need not be ``bucket`` where a score looks back at earlier ones.
@@ -38,12 +40,14 @@ class Alert:
     :param tags: the metric's own tags as sorted pairs.
     :param note: what the calendar says of the bucket, such as ``Holiday: Christmas Day``; "" for nothing.
     :param why: why it fired, a sentence per kind of finding.
+    :param says: how a language model explains the bucket, untrusted text; "" where none named it.
     :param gates: the business gates that it passed, a sentence each.
     :param first_bucket: start of the event's first bucket that fired; ``bucket`` unless given.
     :param last_bucket: start of its newest bucket that fired so far; ``bucket`` unless given.
     :param fired: how many of its buckets fired so far.
     :param peak_bucket: start of its worst bucket so far, with ``peak_value`` and ``peak_expected``; None: ``bucket``.
         Before ``first_bucket`` where a smoothed score fired late.
+    :param kinds: all that was found in the event so far, ``kind`` among them; () where that is all.
     :param metrics: names of the metrics that a late batch misses; empty for an event of one metric.
     """
 
@@ -73,6 +77,12 @@ class Alert:
     peak_value: float | None = None
     peak_expected: float | None = None
     metrics: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    says: str = ""
+
+    def is_of(self, kinds: Collection[str]) -> bool:
+        """Whether any of what was found in the event is of one of these kinds."""
+        return self.kind in kinds or not set(self.kinds).isdisjoint(kinds)
 
     @property
     def key(self) -> str:
@@ -109,4 +119,4 @@ class Alert:
 
 
 _TIMES = {"bucket", "first_bucket", "last_bucket", "peak_bucket"}
-_LISTS = {"why", "gates", "metrics"}
+_LISTS = {"why", "gates", "metrics", "kinds"}

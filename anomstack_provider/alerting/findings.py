@@ -2,7 +2,8 @@
 Findings of one metric as arrays: the buckets in which something was found, whoever found it.
 
 A finding is a bucket, a kind and a direction with the numbers that a message shows. Scores, thresholds, changes of
-level and late data all come in this form; which of them are told is decided by ``gates`` and ``events``.
+level, a language model and late data all come in this form; which of them are told is decided by ``gates`` and
+``events``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from anomstack_provider.detection.series import Floats, Times
 
 Flags: TypeAlias = NDArray[np.bool_]
-Kind = Literal["anomaly", "threshold", "change", "late"]
+Kind = Literal["anomaly", "threshold", "change", "llm", "late"]
 
 UP, NONE, DOWN = 1, 0, -1
 DIRECTIONS = {UP: "up", NONE: "none", DOWN: "down"}
@@ -29,7 +30,7 @@ class Findings:
     Findings of one metric, oldest first, every array of shape (n,).
 
     :param times: starts of the buckets, ``datetime64[us]`` in UTC, increasing; the same bucket may have one per kind.
-    :param kind: ``anomaly``, ``threshold``, ``change`` or ``late``.
+    :param kind: ``anomaly``, ``threshold``, ``change``, ``llm`` or ``late``.
     :param direction: ``UP``, ``DOWN``, or ``NONE`` for late data; int8. It is that of the worst bucket.
     :param value: the metric's value, NaN where there is none; so for every number below.
     :param lower: lower end of the expected range, NaN where it is open.
@@ -37,6 +38,7 @@ class Findings:
     :param grain: length of the bucket, such as ``1h``.
     :param note: what the calendar says of the bucket.
     :param why: sentences that say why it was found, a tuple per finding.
+    :param says: how a language model explains it, "" where none was asked or it did not name the bucket.
     :param worst_times: the worst of the buckets that the finding is about, not after its own, with its numbers below;
         its own unless what was found looks back at earlier ones.
     """
@@ -53,6 +55,7 @@ class Findings:
     grain: NDArray[np.object_]
     note: NDArray[np.object_]
     why: NDArray[np.object_]
+    says: NDArray[np.object_]
     worst_times: Times
     worst_value: Floats
     worst_expected: Floats
@@ -69,6 +72,7 @@ class Findings:
         why: Sequence[tuple[str, ...]],
         grain: Sequence[str] | NDArray[np.object_],
         note: NDArray[np.object_] | None = None,
+        says: NDArray[np.object_] | None = None,
         **numbers: Floats,
     ) -> Findings:
         """Return findings of one kind; of ``numbers`` (value, expected, ...) those left out are NaN."""
@@ -84,6 +88,7 @@ class Findings:
             grain=np.asarray(grain, object),
             note=notes,
             why=reasons,
+            says=np.full(n, "", object) if says is None else says,
             worst_times=times,
             **{f"worst_{name}": given[name] for name in _WORST},
             **given,

@@ -17,7 +17,7 @@ from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.config.values import format_duration
 
 # Type of the row that an alert of this kind is stored as.
-ROW_TYPES = {"anomaly": "alert", "late": "alert", "threshold": "tholdalert", "change": "change"}
+ROW_TYPES = {"anomaly": "alert", "late": "alert", "threshold": "tholdalert", "change": "change", "llm": "llmalert"}
 # Of several transitions in one bucket the row is that of the first of these.
 _RANK = ("opened", "escalated", "expired", "closed")
 _BESIDE = "beside"
@@ -30,6 +30,7 @@ def tell(
     findings: Findings,
     quiet: Callable[[int], Findings],
     gates: Callable[[int], tuple[str, ...]],
+    kinds: Sequence[tuple[str, ...]],
 ) -> list[Alert]:
     """
     Return the alert of each transition.
@@ -37,6 +38,7 @@ def tell(
     :param findings: those that the transitions name.
     :param quiet: returns the bucket at a position as if it had a finding: its value and its expected range.
     :param gates: returns a sentence per gate that the finding at a position passed.
+    :param kinds: all that was found in the bucket of each finding.
     """
     worst = findings.worst
     tags = tuple(sorted((str(k), str(v)) for k, v in spec.metric_tags.get(metric_name, {}).items()))
@@ -76,9 +78,20 @@ def tell(
                 peak_bucket=_moment(worst, what.peak),
                 peak_value=_known(worst.value[what.peak]),
                 peak_expected=_known(worst.expected[what.peak]),
+                kinds=_kinds(what, findings, kinds),
+                says="" if what.finding is None else str(findings.says[what.finding]),
             )
         )
     return alerts
+
+
+def _kinds(what: Transition, findings: Findings, kinds: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what was found in an event up to a transition, in the order of its finding, if it is of several kinds."""
+    newest = what.newest if what.finding is None else what.finding
+    direction = findings.direction[what.first]
+    own = [kinds[k] for k in range(what.first, newest + 1) if findings.direction[k] == direction]
+    found = tuple(dict.fromkeys(kind for each in own for kind in each))
+    return found if len(found) > 1 else ()
 
 
 def _why(spec: BatchSpec, what: Transition, findings: Findings) -> tuple[str, ...]:

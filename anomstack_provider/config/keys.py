@@ -386,7 +386,7 @@ class Route(BaseModel):
     owner: OptionalText = Field(default=None, description="Owner of the metric, or of the batch.")
     severity: Literal["low", "medium", "high"] | None = Field(default=None, description="The least severity.")
     kinds: Annotated[
-        tuple[Literal["anomaly", "threshold", "change", "late"], ...],
+        tuple[Literal["anomaly", "threshold", "change", "llm", "late"], ...],
         BeforeValidator(split_list, json_schema_input_type=str | list[str] | None),
     ] = Field(default=(), description="Kinds of alerts.")
     channels: MethodList | None = Field(
@@ -512,15 +512,38 @@ class Change(Section):
 class LanguageModelAlerts(Section):
     """Alerts by a language model"""
 
-    disable_llmalert: bool = Field(default=True, description="Do not ask a language model.")
+    disable_llmalert: bool = Field(
+        default=True, description="Do not ask a language model; false to ask one (needs the extra llm)."
+    )
     llmalert_cron_schedule: Cron = Field(
         default="*/5 * * * *",
         description="When to ask: in the DAG's run whose window holds a tick of this cron.",
     )
-    llmalert_default_schedule_status: Status = Field(default=None, description=_STATUS)
-    llmalert_model: OptionalText = Field(default=None, description="Name of the model; unset is the connection's own.")
+    llmalert_default_schedule_status: Status = Field(
+        default=None, description="STOPPED asks in runs started by hand only; RUNNING or unset in every run."
+    )
+    llmalert_conn_id: Name = Field(
+        default="pydanticai_default",
+        description="Airflow connection of the model's provider, of any type of the common.ai provider.",
+    )
+    llmalert_model: OptionalText = Field(
+        default=None, description="Name of the model, such as openai:gpt-5; unset is the connection's own."
+    )
+    llmalert_timeout: Duration = Field(default=timedelta(minutes=1), description="Time that one question may take.")
+    llmalert_run_timeout: Duration = Field(
+        default=timedelta(minutes=10), description="Time that the questions of a run may take; its alerts wait so long."
+    )
+    llmalert_max_metrics: AtLeastOne = Field(
+        default=50, description="Metrics that a run asks about, at most; those that waited longest come first."
+    )
+    llmalert_prompt_max_chars: AtLeastOne = Field(
+        default=100_000, description="Characters of a question, at most; a longer one is not asked."
+    )
+    llmalert_answer_max_tokens: AtLeastOne = Field(default=4000, description="Tokens of an answer, at most.")
     llmalert_recent_n: AtLeastOne = Field(default=5, description="Newest points whose anomalies count.")
-    llmalert_smooth_n: Count = Field(default=0, description="Points of the rolling mean; 0 or 1 does not smooth.")
+    llmalert_smooth_n: Count = Field(
+        default=0, description="Points of the rolling mean that the model sees; 0 or 1 does not smooth."
+    )
     llmalert_metric_rounding: Decimals = Field(
         default=-1, description="Decimal places of the values the model sees; -1 keeps all."
     )
@@ -539,7 +562,9 @@ class LanguageModelAlerts(Section):
         default=None, description="Instructions for checking what was found instead of the built-in ones."
     )
     prompt_fn: OptionalText = Field(
-        default=None, description="Python text (Jinja) with a function that writes the prompt instead."
+        default=None,
+        description="Python text (Jinja) with a function make_prompt(df, llmalert_recent_n) that writes the prompt "
+        "instead.",
     )
     llmalert_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to show instead.")
 
@@ -547,13 +572,20 @@ class LanguageModelAlerts(Section):
 class Reports(Section):
     """Plot, dashboard and summary"""
 
-    disable_plot: bool = Field(default=False, description="Do not draw the batch's plot.")
+    disable_plot: bool = Field(default=False, description="No plot task: do not draw the batch's metrics.")
     plot_cron_schedule: Cron = Field(
         default="*/5 * * * *",
         description="When to draw: in the DAG's run whose window holds a tick of this cron.",
     )
-    plot_default_schedule_status: Status = Field(default=None, description=_STATUS)
-    plot_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to draw instead.")
+    plot_default_schedule_status: Status = Field(
+        default=None,
+        description="RUNNING or STOPPED: STOPPED leaves the task out where ingest_default_schedule_status is RUNNING.",
+    )
+    plot_sql: OptionalText = Field(
+        default=None,
+        description="SQL (Jinja) that reads the points to draw instead: metric_timestamp, metric_name, metric_value "
+        "and, as far as they are known, metric_score and metric_alert.",
+    )
     disable_dashboard: bool = Field(default=False, description="Leave the batch out of the dashboard.")
     dashboard_stale_metric_max_days_ago: AtLeastOne = Field(
         default=7, description="Hide a metric from the dashboard after so many days without a value."
@@ -565,20 +597,31 @@ class Reports(Section):
     summary_cron_schedule: Cron = Field(default="0 9 * * *", description="When the summary is sent.")
     summary_default_schedule_status: Status = Field(default=None, description=_STATUS)
     summary_metric_timestamp_max_days_ago: AtLeastOne = Field(default=1, description="Days that a summary covers.")
-    summary_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the summary's counts instead.")
+    summary_sql: OptionalText = Field(
+        default=None,
+        description="SQL (Jinja) that counts instead: metric_name, n_metric, n_score, n_alert, and metric_batch if it "
+        "counts for others too.",
+    )
 
 
 class Cleanup(Section):
     """Cleanup"""
 
-    disable_delete: bool = Field(default=False, description="Never delete old rows.")
+    disable_delete: bool = Field(
+        default=False, description="Never delete old rows, finished deliveries and models that nobody reads."
+    )
     delete_cron_schedule: Cron = Field(
-        default="0 6 * * *",
-        description="When to delete: in the DAG's run whose window holds a tick of this cron.",
+        default="0 6 * * *", description="When to delete, in a DAG of all batches with this cron and timezone."
     )
     delete_default_schedule_status: Status = Field(default=None, description=_STATUS)
-    delete_after_n_days: AtLeastOne = Field(default=365, description="Age in days at which a row is deleted.")
-    delete_sql: OptionalText = Field(default=None, description="SQL (Jinja) that deletes instead.")
+    delete_after_n_days: AtLeastOne = Field(
+        default=365,
+        description="Age in days at which a row is deleted; with history_start nothing older is loaded; "
+        "365 with recipe anomstack.",
+    )
+    delete_sql: OptionalText = Field(
+        default=None, description="SQL (Jinja) that deletes from the metrics table instead, one statement."
+    )
 
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -601,12 +644,7 @@ SECTIONS: tuple[type[Section], ...] = (
 
 
 # Keys of Anomstack's that are read and checked, so that its folders load, and that nothing here acts on yet.
-NOT_YET = frozenset(
-    key
-    for section in (LanguageModelAlerts, Reports, Cleanup)
-    for key in section.model_fields
-    if "summary" not in key or key == "summary_sql"
-) | {
+NOT_YET = frozenset({"disable_dashboard", "dashboard_stale_metric_max_days_ago", "dashboard_sql"}) | {
     *("preprocess_fn", "train_sql", "score_sql", "alert_sql", "alert_always"),
     *("train_default_schedule_status", "score_default_schedule_status", "alert_default_schedule_status"),
     *("change_sql", "change_default_schedule_status"),

@@ -56,6 +56,7 @@ def facts_of(alert: Alert, timezone: str, about: About, around: Surroundings) ->
         ("Lasting" if alert.transition != "closed" else "Lasted", _lasting(alert, timezone)),
         ("Worst", _worst(alert, timezone, unit)),
         ("Why", _sentences((*alert.why, *_score(alert)))),
+        ("Language model says", _quoted(alert.says)),
         ("Passed", _sentences(alert.gates)),
         ("Calendar", _plain(alert.note)),
         _season(alert, timezone, unit, around),
@@ -71,7 +72,8 @@ def facts_of(alert: Alert, timezone: str, about: About, around: Surroundings) ->
 
 def event_fact(alert: Alert) -> Fact:
     """Return the event's id, with what became of it."""
-    return Fact("Event", one_line(f"{alert.event_id} ({alert.kind} {alert.transition})"))
+    found = ", ".join(alert.kinds or (alert.kind,))
+    return Fact("Event", one_line(f"{alert.event_id} ({found} {alert.transition})"))
 
 
 def link_facts(addresses: Mapping[str, str | None]) -> list[Fact]:
@@ -203,6 +205,12 @@ def _sentences(texts: tuple[str, ...]) -> str:
     """Return texts as sentences, one behind the other."""
     said = (isolated(elide(one_line(text).rstrip("."), 300)) for text in texts)
     return " ".join(f"{text[:1].upper()}{text[1:]}." for text in said if text)
+
+
+def _quoted(text: str) -> str:
+    """Return a language model's words in quotation marks: they are its own, and nobody has checked them."""
+    said = elide(one_line(text), 500)
+    return f"“{isolated(said)}”" if said else ""
 
 
 def _plain(text: str | None) -> str:

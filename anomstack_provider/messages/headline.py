@@ -178,6 +178,19 @@ def _change(alert: Alert, timezone: str, unit: str) -> str:
     return _now(alert, said)
 
 
+def _llm(alert: Alert, timezone: str, unit: str) -> str:
+    after = _after(alert, timezone)
+    if alert.transition == "closed":
+        return f"no longer unusual to a language model{after}{_worst(alert, unit)}"
+    value, expected = known(alert.value), known(alert.expected)
+    said = "unusual to a language model"
+    if value is not None:
+        said += f", {_far(value, expected, 'expected', unit)}" if expected is not None else f": {amount(value, unit)}"
+    if alert.transition == "expired":
+        return f"still {said}{after}; silent until it ends"
+    return _now(alert, said)
+
+
 def _late(alert: Alert, timezone: str, unit: str) -> str:
     of = f" for {_count(len(alert.metrics))}" if alert.metrics else ""
     length = duration(lasted(alert, timezone), alert.grain)
@@ -195,7 +208,7 @@ def _count(metrics: int) -> str:
     return f"{metrics} metric" if metrics == 1 else f"{metrics} metrics"
 
 
-_FINDINGS = {"anomaly": _anomaly, "threshold": _threshold, "change": _change, "late": _late}
+_FINDINGS = {"anomaly": _anomaly, "threshold": _threshold, "change": _change, "llm": _llm, "late": _late}
 
 
 def _far(value: float, expected: float, base: str, unit: str) -> str:

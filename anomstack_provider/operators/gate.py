@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from anomstack_provider.alerting.alert import Alert
 
-Kind = Literal["anomaly", "threshold", "change", "late"]
+Kind = Literal["anomaly", "threshold", "change", "llm", "late"]
 Severity = Literal["low", "medium", "high"]
 OnOpen = Literal["skip", "fail"]
 
@@ -30,7 +30,7 @@ class AnomalyGate(AnomstackOperator):
 
     :param metric_batch: the batch, with ``metrics_dir`` or ``config`` as for the other operators.
     :param metrics: names or globs (``orders_*``) of its metrics; templated. A name that the batch does not have fails.
-    :param kinds: kinds of events that count: ``anomaly``, ``threshold``, ``change``, ``late``; all of them if None.
+    :param kinds: kinds of events that count: ``anomaly``, ``threshold``, ``change``, ``llm``, ``late``; all if None.
     :param severity: events of this severity and above count: ``low``, ``medium`` or ``high``.
     :param on_open: ``skip``, or ``fail`` for good: later tries would see the same moment.
     """

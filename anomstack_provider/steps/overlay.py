@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from anomstack_provider.artifacts.model_store import Bundle, Manifest, ModelKey
 from anomstack_provider.detection.feedback import WORD_OF
 from anomstack_provider.detection.series import Floats, Times, split_columns
+from anomstack_provider.steps.llm_answers import ANSWER
 from anomstack_provider.steps.ports import COLUMNS, MetricRows
 from anomstack_provider.steps.training import stamp
 
 _KEY = ["metric_name", "metric_type", "metric_timestamp"]
 
-# What a preview takes as it is stored: the metrics, and what people said of them.
-_GIVEN = {"metric", *WORD_OF}
+# What a preview takes as it is stored: the metrics, and what people and language models said of them.
+_GIVEN = {"metric", ANSWER, *WORD_OF}
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _frame(found: Sequence[tuple[str, str, _Rows, slice]]) -> pd.DataFrame:
 
 class Overlay(MemoryRows):
     """
-    Metrics and feedback of a real table beside scores and alerts in memory.
+    Metrics, feedback and a language model's answers of a real table beside scores and alerts in memory.
 
     Stored scores and alerts are not looked at.
     """

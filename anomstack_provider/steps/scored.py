@@ -25,11 +25,14 @@ from anomstack_provider.detection.series import EMPTY, Floats, Series, Times, sp
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import feedback, finders
 from anomstack_provider.steps import score as score_step
+from anomstack_provider.steps.llm_answers import ANSWER, split_answers
 from anomstack_provider.steps.ports import MetricRows, Models
 from anomstack_provider.steps.training import freq_lengths, in_shard, longest_bucket, own_scores, stamp
 
 # Beyond what a quiet gap takes, so that the buckets around it are seen; and how many are read at first at most.
 _SPARE, _MOST_BACK = 8, 2000
+# What is found in stored values rather than in scores.
+_BY_VALUES = {"threshold", "change", "llm"}
 FACTS = ("value", "expected", "lower", "upper")
 BEGINNING = np.datetime64("0001-01-01", "us")
 
@@ -75,16 +78,20 @@ class ScoredBatch:
     The metrics of a batch in and before a run's window, to be asked for each other's values.
 
     :param back: so many buckets before the window were read.
+    :param answers: buckets that a language model named, with the metadata of their rows.
     :param known: from when on nothing of a metric is missing that there could be.
     :param said: what people said of a metric's buckets, however long ago.
+    :param unreadable: metrics with a score row that cannot be read, and why; they are nowhere else.
     """
 
     spec: BatchSpec
     back: int
     scored: dict[str, Scored] = field(default_factory=dict)
     points: dict[str, Series] = field(default_factory=dict)
+    answers: dict[str, tuple[Times, NDArray[np.object_]]] = field(default_factory=dict)
     known: dict[str, np.datetime64] = field(default_factory=dict)
     said: Mapping[str, Verdicts] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     def values(self, metric_name: str, times: Times) -> Floats:
         """Return the metric's values, NaN where it has none; of a resampled batch those of its scored buckets."""
@@ -101,6 +108,12 @@ class ScoredBatch:
         told = self._facts(metric_name, times)
         above, below = told["value"] > told["upper"], told["value"] < told["lower"]
         return np.where(above, UP, np.where(below, DOWN, NONE)).astype(np.int8)
+
+    def judged(self, metric_name: str, times: Times) -> dict[str, Floats]:
+        """Return what the scores say of stored buckets, by the names of :data:`FACTS`; NaN where there is none."""
+        if self.spec.preprocess_params.freq is not None:  # theirs are other buckets
+            return {name: np.full(len(times), np.nan) for name in FACTS}
+        return self._facts(metric_name, times)
 
     def known_since(self, metric_names: Collection[str]) -> np.datetime64:
         """Return from when on nothing of these metrics is missing; of a name that is not in the batch nothing is."""
@@ -144,20 +157,21 @@ def read_complete(
     days = max(spec.alert_metric_timestamp_max_days_ago, spec.score_metric_timestamp_max_days_ago)
     oldest = min(window.start - spec.completeness_delay, window.end - timedelta(days=days))
     # Changes of level are told by more points than are judged.
-    since = None if spec.finds & {"threshold", "change"} else oldest - longest_bucket(spec)
+    since = None if spec.finds & _BY_VALUES else oldest - longest_bucket(spec)
     batch = _read(spec, window, store, back, since=since)
     batch.said = feedback.read(store, window.end)
     names = unsettled(batch, batch.points)
     while names:
         back *= 4
-        _take_over(batch, _read(spec, window, store, back, metrics=names), names)
+        names = _take_over(batch, _read(spec, window, store, back, metrics=names), names)
         batch.back = back
         if incomplete := _incomplete(spec, window, batch, names):
             for shard in range(spec.shards):
                 if mine := {name for name in incomplete if in_shard(name, shard, spec.shards)}:
                     within: Any = {"shard": shard, "shards": spec.shards, "metrics": mine, "rescore": False}
                     score_step.fill(spec, window, store, models, back=back, since=None, **within)
-            _take_over(batch, _read(spec, window, store, back, metrics=incomplete, is_filled=True), incomplete)
+            names -= incomplete
+            names |= _take_over(batch, _read(spec, window, store, back, metrics=incomplete, is_filled=True), incomplete)
         names = unsettled(batch, names)
     return batch
 
@@ -166,17 +180,23 @@ def _usual_gap(spec: BatchSpec, window: RunWindow) -> int:
     """Return how many buckets it takes to see that nothing goes on, of metrics that have a bucket per run or day."""
     length = grain.parse(spec.grain).nominal.astype("timedelta64[us]").item() if spec.grain else timedelta(0)
     length = length or min(window.end - window.start, timedelta(days=1))
-    recent = max(spec.alert_recent_n, spec.tholdalert_recent_n, 1)
+    recent = max(spec.alert_recent_n, spec.tholdalert_recent_n, spec.llmalert_recent_n if "llm" in spec.finds else 1)
     snooze = max(spec.alert_snooze_n, spec.tholdalert_snooze_n, spec.change_snooze_n)
     gap = -(-spec.merge_max_gap // length) if length else 0
     return min(recent + snooze + max(gap, snooze) + spec.alert_smooth_n + _SPARE, _MOST_BACK)
 
 
-def _take_over(batch: ScoredBatch, again: ScoredBatch, names: Collection[str]) -> None:
-    """Put what was read again in the place of what was read before."""
+def _take_over(batch: ScoredBatch, again: ScoredBatch, names: set[str]) -> set[str]:
+    """Put what was read again in the place of what was read before; return those that can be read."""
+    batch.unreadable |= again.unreadable
+    for name in again.unreadable:
+        for known in (batch.scored, batch.points, batch.known):
+            known.pop(name, None)
     _update(batch.scored, again.scored, names)
     _update(batch.points, again.points, names)
+    _update(batch.answers, again.answers, names)
     _update(batch.known, again.known, names)
+    return names - set(batch.unreadable)
 
 
 def _update(ours: dict[str, Any], theirs: Mapping[str, Any], names: Collection[str]) -> None:
@@ -200,14 +220,21 @@ def _read(
     :param is_filled: whether all of these buckets have scores that can have one.
     """
     cut = window.start - spec.completeness_delay
-    newest = back + (finders.history(spec)[0] if spec.finds & {"threshold", "change"} else 0)
+    newest = back + (finders.history(spec)[0] if spec.finds & _BY_VALUES else 0)
     limits: dict[str, Any] = {"since": since, "until": window.end, "newest": newest, "cut": cut}
-    frame = store.read(["metric", "score"], **limits, metrics=None if metrics is None else sorted(metrics))
+    types = ["metric", "score", *([ANSWER] if "llm" in spec.finds else [])]
+    frame = store.read(types, **limits, metrics=None if metrics is None else sorted(metrics))
     batch = ScoredBatch(spec, back, points=split(frame[frame["metric_type"] == "metric"]))
+    batch.answers = split_answers(frame)
     own = frame[own_scores(frame)]
     for name, (times, scores, metadata) in split_columns(own, "metric_value", "metadata").items():
-        grains = _grains(metadata)
-        closed = _closed(spec, times, grains, window)
+        try:
+            grains = _grains(metadata)
+            closed = _closed(spec, times, grains, window)
+        except (ValueError, TypeError) as error:  # a row written or cut by hand
+            batch.unreadable[name] = f"one of its score rows has metadata that cannot be read: {error}"
+            batch.points.pop(name, None)
+            continue
         times, scores, metadata, grains = times[closed], scores[closed], metadata[closed], grains[closed]
         marks = Calendar.for_metric(spec, name).marks(times, spec.timezone)
         batch.scored[name] = Scored(times, scores.astype(np.float64), metadata, grains, marks.suppressed, marks.notes)
@@ -226,7 +253,9 @@ def _grains(metadata: NDArray[Any]) -> NDArray[np.object_]:
 @lru_cache(maxsize=1024)
 def _grain_in(end: str) -> str:
     """Return the grain from the end of a score's metadata, which begins with it."""
-    found: str = json.loads("{" + end)["grain"]
+    found = json.loads("{" + end)["grain"]
+    if not isinstance(found, str):
+        raise TypeError(f"its grain is {found!r}")
     return found
 
 

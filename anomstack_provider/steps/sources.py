@@ -1,5 +1,6 @@
 """
-Where the findings on one metric come from: its scores, and its stored values (thresholds, changes of level).
+Where the findings on one metric come from: its scores, and its stored values (thresholds, changes of level, what
+a language model named).
 
 They are found in the same buckets and make one event together, unless the scores are those of resampled buckets.
 """
@@ -8,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anomstack_provider.alerting import events, rules
-from anomstack_provider.alerting.findings import DOWN, NONE, UP, Findings, Kind
+from anomstack_provider.alerting.findings import DOWN, UP, Findings, Kind
 from anomstack_provider.alerting.wording import number
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
@@ -21,6 +23,7 @@ from anomstack_provider.detection.calendar import Calendar
 from anomstack_provider.detection.series import Floats, Series, Times
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import finders
+from anomstack_provider.steps.llm_answers import named_buckets
 from anomstack_provider.steps.scored import Scored, ScoredBatch
 from anomstack_provider.steps.training import longest_bucket, stamp
 
@@ -66,7 +69,7 @@ def sources(spec: BatchSpec, window: RunWindow, name: str, batch: ScoredBatch) -
     return found
 
 
-_VALUE_KINDS: tuple[Kind, ...] = ("threshold", "change")
+_VALUE_KINDS: tuple[Kind, ...] = ("threshold", "change", "llm")
 
 
 def merging(spec: BatchSpec, kinds: tuple[Kind, ...]) -> events.Merging:
@@ -76,6 +79,7 @@ def merging(spec: BatchSpec, kinds: tuple[Kind, ...]) -> events.Merging:
         "anomaly": spec.alert_snooze_n,
         "threshold": spec.tholdalert_snooze_n,
         "change": spec.change_snooze_n,
+        "llm": spec.alert_snooze_n,
         "late": 0,
     }
     buckets = max(silence[kind] for kind in kinds)
@@ -138,7 +142,7 @@ def _findings(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.in
         note=rows.notes[at],
         score=smoothed[at],
         threshold=np.full(len(at), threshold),
-        **numbers,
+        **cast("dict[str, Any]", numbers),
     )
 
 
@@ -158,18 +162,24 @@ def _of_values(spec: BatchSpec, window: RunWindow, name: str, kinds: tuple[Kind,
     marks = Calendar.for_metric(spec, name).marks(buckets.times, spec.timezone)
     kept = ~marks.suppressed
     series = Series(buckets.times[kept], buckets.series.values[buckets.first :][kept])
-    find = {"threshold": finders.thresholds_crossed, "change": finders.levels_changed}
-    findings = Findings.together([find[kind](spec, name, buckets) for kind in kinds])
+    judge = {"threshold": finders.judge_thresholds, "change": finders.judge_levels}
+    judged = [told for kind in kinds if kind in judge and (told := judge[kind](spec, name, buckets))]
+    judged = judged or [finders.only_stored(buckets)]
+    found = [told.findings for told in judged]
+    if "llm" in kinds and name in batch.answers:
+        found.append(named_buckets(spec, buckets, batch.answers[name], batch.judged(name, buckets.times)))
+    findings = Findings.together(found)
     findings = findings.take(np.isin(findings.times, series.times))
     findings.note[:] = marks.notes[np.searchsorted(buckets.times, findings.times)]
 
     def quiet(start: np.datetime64) -> Findings:
-        at = np.searchsorted(series.times, np.array([start]))
-        lengths, value = buckets.grain[kept][at], series.values[at]
-        none = np.full(1, NONE, np.int8)
-        return Findings.of(kinds[0], series.times[at], none, why=[()], grain=lengths, value=value)
+        return judged[0].describe(np.searchsorted(buckets.times, np.array([start])))
 
-    recent = {"threshold": spec.tholdalert_recent_n + spec.tholdalert_snooze_n, "change": 1 + spec.change_snooze_n}
+    recent = {
+        "threshold": spec.tholdalert_recent_n + spec.tholdalert_snooze_n,
+        "change": 1 + spec.change_snooze_n,
+        "llm": spec.llmalert_recent_n + spec.alert_snooze_n,
+    }
     return Source(
         kinds=kinds,
         times=series.times,

@@ -46,6 +46,8 @@ LASTING = {"first_bucket": NOON - timedelta(hours=3), "last_bucket": NOON, "fire
 WORST = {"peak_bucket": NOON - timedelta(hours=2), "peak_value": 900.0, "peak_expected": 1990.0}
 NO_SCORE = {"expected": None, "score": None, "threshold": None}
 LATE = HOURLY | NO_SCORE | {"kind": "late", "direction": "none", "value": None, "lower": None, "upper": None}
+MODEL = {"kind": "llm", "why": ("A language model (gpt-5) named it",), "severity": "low"}
+MODEL |= {"says": "Orders fell to 1161 at noon although the 14 noons before lie between 1850 and 2150."}
 
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "ordinary": ({}, "America/New_York"),
@@ -69,6 +71,14 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         "Europe/Berlin",
     ),
     "change": (HOURLY | {"kind": "change", "lower": None, "upper": None, "score": None}, "Europe/Berlin"),
+    "llm": (HOURLY | NO_SCORE | MODEL | {"expected": 2001.7}, "Europe/Berlin"),
+    "llm_alone": (
+        HOURLY | NO_SCORE | MODEL | {"lower": None, "upper": None, "transition": "escalated"},
+        "Europe/Berlin",
+    ),
+    "llm_closed": (HOURLY | LASTING | WORST | {"kind": "llm", "transition": "closed", "score": None}, "Europe/Berlin"),
+    "llm_expired": (HOURLY | LASTING | {"kind": "llm", "transition": "expired", "score": None}, "Europe/Berlin"),
+    "llm_beside": ({"says": "62 % on a Friday; the ten Fridays before lie between 1 and 4 %."}, "America/New_York"),
     "late": (LATE | {"why": ("no row since 10 h, a row is due every 1 h",)}, "Europe/Berlin"),
     "late_batch": (LATE | LASTING | {"metrics": ("orders", "visits"), "transition": "escalated"}, "Europe/Berlin"),
     "no_expectation": ({"expected": None, "lower": None, "upper": None, "severity": "low"}, "UTC"),
@@ -87,7 +97,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "right_to_left": ({"metric_batch": "עסקים", "metric_name": "מדד_الطلبات"}, "Asia/Jerusalem"),
     "hostile": (
-        {"metric_batch": HOSTILE, "metric_name": HOSTILE, "tags": ((HOSTILE, HOSTILE),), "note": HOSTILE},
+        {"metric_batch": HOSTILE, "metric_name": HOSTILE, "tags": ((HOSTILE, HOSTILE),), "note": HOSTILE}
+        | {"says": HOSTILE},
         "UTC",
     ),
     "closed": ({"transition": "closed"}, "America/New_York"),
@@ -189,7 +200,7 @@ def test_no_name_becomes_html(make_alert: Callable[..., Alert], text: str) -> No
     name = f"{text}{CHART_SLOT}<script>alert(1)</script>\"'"
     hostile = make_alert(metric_batch=name, metric_name=name, tags=((name, name),), kind=name, event_id=name)
     plain = compose(make_alert(), timezone="UTC", links=LINKS)
-    message = compose(replace(hostile, why=(name,), gates=(name,), note=name), timezone="UTC", links=LINKS)
+    message = compose(replace(hostile, why=(name,), gates=(name,), note=name, says=name), timezone="UTC", links=LINKS)
     assert _kinds(message.html) == _kinds(plain.html)
     assert message.html.count(CHART_SLOT) == 1
     assert any("<script>alert(1)</script>" in text for text in parsed(message.html).texts)
@@ -234,7 +245,8 @@ def test_slack_gets_no_markup_from_outside(case: tuple[str, Message]) -> None:
 
 def test_a_reason_to_alert_is_never_a_bare_score(case: tuple[str, Message]) -> None:
     name, message = case
-    if name not in ("threshold", "change", "late", "late_batch", "closed", "closed_event"):
+    scoreless = ("threshold", "change", "llm", "llm_alone", "llm_closed", "llm_expired", "late", "late_batch")
+    if name not in (*scoreless, "closed", "closed_event"):
         assert "nomaly score 0.93 on a scale from 0 (usual) to 1 (extreme), alerts start at 0.8." in message.text
     assert "0.93" not in message.first_line
     assert "None" not in message.text

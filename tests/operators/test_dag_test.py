@@ -15,6 +15,7 @@ import pytest
 from airflow.sdk import DAG
 
 from anomstack_provider.assets import anomaly_opened, metrics_updated
+from tests.llm_fixtures import Raw, names
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
@@ -119,6 +120,7 @@ def test_a_run_in_which_all_is_well_is_green(generated, query: Query, mails: lis
         ("train", -1): "success",
         ("score", -1): "success",
         ("alert", -1): "success",
+        ("publish", -1): "success",
         ("watch", -1): "skipped",
     }
     assert state == "success"
@@ -144,7 +146,7 @@ def test_airflow_has_one_asset_event_per_event_however_often_a_run_is_repeated(g
     (first, updates), (second, updates_then) = counted
     assert (first, second) == (1, 1)
     assert updates_then == updates + 1
-    assert opened[0]["metric_name"] == "calls"
+    assert [alert["metric_name"] for alert in opened[0]["alerts"]] == ["calls"]
 
 
 def test_one_bad_metric_turns_the_run_red_and_its_neighbours_are_alerted(
@@ -158,6 +160,7 @@ def test_one_bad_metric_turns_the_run_red_and_its_neighbours_are_alerted(
         ("score", 0): "success",
         ("score", 1): "success",
         ("alert", -1): "success",
+        ("publish", -1): "success",
         ("watch", -1): "failed",
     }
     assert state == "failed"
@@ -167,9 +170,43 @@ def test_one_bad_metric_turns_the_run_red_and_its_neighbours_are_alerted(
     assert query("SELECT count(DISTINCT metric_name) FROM partly_metrics WHERE metric_type = 'score'") == [(3,)]
 
 
+@pytest.mark.llm
+def test_a_language_model_that_is_down_turns_the_run_red_and_keeps_no_alert_back(
+    dags_folder: Path, metrics_dir: Callable[..., str], database: Path, query: Query, mails: list[Any], model_server
+) -> None:
+    batch = BATCH.format(name="told", shards=1) + "    disable_llmalert: false\n    llmalert_timeout: 30s\n"
+    path = dags_folder / "anomstack_dags.py"
+    path.write_text(FILE.format(metrics_dir(query_sql=QUERY, told_yaml=batch)), "utf-8")
+    loaded: dict[str, Any] = {"__file__": str(path), "__name__": "anomstack_dags"}
+    exec(compile(path.read_text("utf-8"), str(path), "exec"), loaded)
+    model_server.usual = lambda asked: Raw(b"<html>down</html>", 503, retry_after="0.05")
+    state, tasks, left = ran(loaded["anomstack_told"], datetime(2024, 3, 6, tzinfo=UTC))
+    assert (state, tasks["llmalert", -1], tasks["alert", -1], tasks["watch", -1]) == (
+        "failed",
+        "failed",
+        "success",
+        "failed",
+    )
+    assert left["llmalert"][0]["outcomes"] == {"failed": 3}
+    assert "503" in left["llmalert"][0]["not_evaluated"]["calls"]
+    assert len(mails) == left["alert"][0]["sent"] == 1
+    model_server.usual = lambda asked: names(*asked.may_name[-1:])
+    state, tasks, left = ran(loaded["anomstack_told"], datetime(2024, 3, 6, tzinfo=UTC))
+    assert (state, tasks["llmalert", -1]) == ("success", "success")
+    # Six questions: what the model named in each of three metrics was checked.
+    assert (left["llmalert"][0]["requests"], left["llmalert"][0]["input_tokens"]) == (6, 6000)
+    # The event on calls is known; the two others are the model's own.
+    assert (left["alert"][0]["sent"], len(mails)) == (2, 3)
+    assert query("SELECT metric_name FROM told_metrics WHERE metric_type = 'llmalert' ORDER BY 1") == [
+        ("orders",),
+        ("visits",),
+    ]
+
+
 def test_a_run_without_a_logical_date_runs_as_of_the_last_midnight(generated, query: Query, mails: list[Any]) -> None:
-    state, _, _ = ran(generated["anomstack_fine"], None)
+    state, tasks, _ = ran(generated["anomstack_fine"], None)
     assert state == "success"
+    assert tasks["publish", -1] == "skipped", "there is nothing to publish"
     newest = query("SELECT max(metric_timestamp) FROM fine_metrics WHERE metric_type = 'score'")[0][0]
     assert newest.time().isoformat() == "00:00:00"
     assert 1 <= (datetime.now(UTC).replace(tzinfo=None) - newest).total_seconds() / 86_400 < 2.1
