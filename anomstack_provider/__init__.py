@@ -17,6 +17,7 @@ _HOMES = {
     "AnomstackAlertOperator": "anomstack_provider.operators.alert",
     "AnomstackIngestOperator": "anomstack_provider.operators.ingest",
     "AnomstackLanguageModelOperator": "anomstack_provider.operators.llmalert",
+    "AnomstackPublishOperator": "anomstack_provider.operators.publish",
     "AnomstackScoreOperator": "anomstack_provider.operators.score",
     "AnomstackTrainOperator": "anomstack_provider.operators.train",
     "generate_dags": "anomstack_provider.dag_factory",
@@ -27,6 +28,7 @@ __all__ = [
     "AnomstackAlertOperator",
     "AnomstackIngestOperator",
     "AnomstackLanguageModelOperator",
+    "AnomstackPublishOperator",
     "AnomstackScoreOperator",
     "AnomstackTrainOperator",
     "__version__",
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from anomstack_provider.operators.gate import AnomalyGate
     from anomstack_provider.operators.ingest import AnomstackIngestOperator
     from anomstack_provider.operators.llmalert import AnomstackLanguageModelOperator
+    from anomstack_provider.operators.publish import AnomstackPublishOperator
     from anomstack_provider.operators.score import AnomstackScoreOperator
     from anomstack_provider.operators.train import AnomstackTrainOperator
 

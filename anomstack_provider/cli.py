@@ -1,5 +1,5 @@
 """
-The command line: ``anomstack preview``, ``drill``, ``feedback``, ``validate``, ``deliveries`` and ``schema``.
+The command line: ``anomstack preview``, ``drill``, ``feedback``, ``migrate``, ``validate``, ``deliveries``, ``schema``.
 
 Results go to standard output, everything else to standard error. Exit codes: 0 fine, 1 the answer is bad news (a broken
 folder), 2 the call or the config is wrong.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
 
-from anomstack_provider import cli_drill, cli_feedback
+from anomstack_provider import cli_drill, cli_feedback, cli_migrate
 from anomstack_provider.config.errors import ConfigError, TemplateError
 from anomstack_provider.store.errors import StoreError
 
@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_drill.add_command(commands, common)
     cli_feedback.add_command(commands, common)
+    cli_migrate.add_command(commands, common)
 
     validate = commands.add_parser(
         "validate", parents=[common], help="check a metrics folder; exit code 1 if it is broken"
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument(
         "--connections",
         action="store_true",
-        help="also look up the Airflow connections and import the notifiers that the batches name",
+        help="also look up the Airflow connections and make the notifiers that the batches name of an example",
     )
     validate.set_defaults(run=_validate)
     deliveries = commands.add_parser(

@@ -12,38 +12,31 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, get_parsing_context
 
-from anomstack_provider.config.crons import cron_expression
+from anomstack_provider import folder_dags
 from anomstack_provider.config.errors import BatchError
 from anomstack_provider.config.loader import LoadedBatch, LoadedFolder
 from anomstack_provider.config.spec import BatchSpec
-from anomstack_provider.delivery.channels import Channel, Unconfigured, open_channels
 from anomstack_provider.operators.alert import AnomstackAlertOperator
 from anomstack_provider.operators.base import AnomstackOperator
 from anomstack_provider.operators.broken import AnomstackBrokenBatchOperator
-from anomstack_provider.operators.health import AnomstackHealthOperator
 from anomstack_provider.operators.ingest import AnomstackIngestOperator
 from anomstack_provider.operators.llmalert import AnomstackLanguageModelOperator
+from anomstack_provider.operators.plot import AnomstackPlotOperator
+from anomstack_provider.operators.publish import AnomstackPublishOperator
 from anomstack_provider.operators.score import AnomstackScoreOperator
-from anomstack_provider.operators.summary import AnomstackSummaryOperator
 from anomstack_provider.operators.train import AnomstackTrainOperator
 from anomstack_provider.operators.watch import AnomstackWatchOperator
 from anomstack_provider.runtime.airflow_compat import CronDataIntervalTimetable
 from anomstack_provider.wiring import settings
 from anomstack_provider.wiring.batches import load_folder
 from anomstack_provider.wiring.documentation import batch_doc
-
-# Long before any metric that a new batch would load by itself; `catchup` is off unless a batch turns it on.
-_START = datetime(2020, 1, 1, tzinfo=UTC)
-_HEALTH, _SUMMARY = "health_of_config", "summary_of_batches"
-# When the summary is sent unless a batch says otherwise; its DAG has the plain name.
-_SUMMARY_SCHEDULE = ("0 9 * * *", "UTC")
 
 
 def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anomstack_") -> dict[str, DAG]:
@@ -57,16 +50,16 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
     """
     folder = _folder(metrics_dir, sys._getframe(1).f_globals.get("__file__"))
     wanted = get_parsing_context().dag_id
-    health_id = f"{dag_id_prefix}{_HEALTH}"
+    health_id = f"{dag_id_prefix}{folder_dags.HEALTH}"
     if wanted is not None and not wanted.startswith(dag_id_prefix):
         return {}
-    # The health of a folder shows only when all its DAGs are built, and a summary is about many batches.
-    about_all = wanted == health_id or (wanted or "").startswith(f"{dag_id_prefix}{_SUMMARY}")
-    only = None if about_all else wanted
+    # The health of a folder shows only when all its DAGs are built, and others are about many batches.
+    is_about_all = wanted is not None and folder_dags.is_reserved(wanted.removeprefix(dag_id_prefix))
+    only = None if is_about_all else wanted
     try:
         loaded = load_folder(folder) if only is None else _load_one(folder, only.removeprefix(dag_id_prefix))
     except Exception as error:  # the folder itself cannot be read: seen in the health DAG, never an import error
-        return {health_id: _health_dag(health_id, folder, [f"{type(error).__name__}: {error}"], [])}
+        return {health_id: folder_dags.health_dag(health_id, folder, [f"{type(error).__name__}: {error}"], [])}
     dags: dict[str, DAG] = {}
     refused: list[str] = []
     for name, batch in loaded.batches.items():
@@ -83,13 +76,15 @@ def generate_dags(metrics_dir: str | None = None, *, dag_id_prefix: str = "anoms
         if only in (None, dag_id):
             dags[dag_id] = _stub_dag(dag_id, [str(error) for error in errors])
     if only is None:
-        try:
-            specs = [batch.spec for batch in loaded.batches.values()]
-            dags.update(_summary_dags(f"{dag_id_prefix}{_SUMMARY}", folder, specs))
-        except Exception as error:  # without a summary the batches run all the same; the health DAG says why
-            refused.append(f"{folder}: the summary: {type(error).__name__}: {error}")
+        specs = [batch.spec for batch in loaded.batches.values() if not batch.spec.disable_batch]
+        names = {spec.metric_batch: dag_id_part(spec.metric_batch) for spec in specs}
+        for what, make in folder_dags.MAKERS.items():
+            try:
+                dags.update(make(dag_id_prefix, folder, specs, names))
+            except Exception as error:  # without it the batches run all the same; the health DAG says why
+                refused.append(f"{folder}: the {what}: {type(error).__name__}: {error}")
         problems = [*(str(error) for error in loaded.errors), *refused]
-        dags[health_id] = _health_dag(health_id, folder, problems, refused)
+        dags[health_id] = folder_dags.health_dag(health_id, folder, problems, refused)
     return {dag_id: dag for dag_id, dag in dags.items() if wanted in (None, dag_id)}
 
 
@@ -99,9 +94,7 @@ def dag_id_part(metric_batch: str) -> str:
 
     Ids that differ in case only would share logs on some file systems; Airflow allows them, so they are kept.
     """
-    # Summaries of other schedules have names that only begin like this.
-    is_ours = metric_batch == _HEALTH or metric_batch.startswith(_SUMMARY)
-    if re.fullmatch(r"[A-Za-z0-9_.-]{1,180}", metric_batch) and not is_ours:
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,180}", metric_batch) and not folder_dags.is_reserved(metric_batch):
         return metric_batch
     digest = hashlib.sha256(metric_batch.encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', metric_batch)[:160].strip('_')}_{digest}"
@@ -131,7 +124,7 @@ def _batch_dag(dag_id: str, batch: LoadedBatch, folder: str) -> DAG:
     dag = DAG(
         dag_id,
         schedule=CronDataIntervalTimetable(spec.cron, timezone=spec.timezone),
-        start_date=spec.start_date or _START,
+        start_date=spec.start_date or folder_dags.START,
         catchup=spec.catchup,
         max_active_runs=spec.max_active_runs,
         description=spec.description or f"Anomaly detection for the metric batch {spec.metric_batch}",
@@ -144,13 +137,10 @@ def _batch_dag(dag_id: str, batch: LoadedBatch, folder: str) -> DAG:
             "metric_batch": spec.metric_batch,
             "metrics_dir": folder,
         },
-        is_paused_upon_creation=_PAUSED.get(spec.ingest_default_schedule_status or ""),
+        is_paused_upon_creation=folder_dags.PAUSED.get(spec.ingest_default_schedule_status or ""),
     )
     _add_steps(dag, spec)
     return dag
-
-
-_PAUSED = {"RUNNING": False, "STOPPED": True}
 
 
 def _add_steps(dag: DAG, spec: BatchSpec) -> None:
@@ -171,8 +161,14 @@ def _add_steps(dag: DAG, spec: BatchSpec) -> None:
         steps.append(AnomstackLanguageModelOperator(task_id="llmalert", **after))
     if spec.finds:
         steps.append(AnomstackAlertOperator(task_id="alert", **after))
+    if spec.plots:
+        steps.append(AnomstackPlotOperator(task_id="plot", **after))
     for before, step in pairwise(steps):
         before >> step
+    if spec.finds:
+        publish = AnomstackPublishOperator(task_id="publish", **after)
+        dag.get_task("alert") >> publish
+        steps.append(publish)
     if len(steps) > 1:
         steps >> AnomstackWatchOperator(task_id="watch", dag=dag)
 
@@ -189,95 +185,10 @@ def _stub_dag(dag_id: str, errors: list[str]) -> DAG:
     dag = DAG(
         dag_id,
         schedule=None,
-        start_date=_START,
+        start_date=folder_dags.START,
         description="This batch is broken: " + errors[0].splitlines()[0][:200],
         doc_md="\n\n".join(["### This metric batch cannot be read", *(f"    {line}" for line in errors)]),
         tags=["anomstack", "config-error"],
     )
     AnomstackBrokenBatchOperator(task_id="config_error", errors=errors, dag=dag)
-    return dag
-
-
-def _health_dag(dag_id: str, folder: str, problems: list[str], refused: list[str]) -> DAG:
-    """
-    Return the DAG that fails while any batch of the folder is broken.
-
-    :param refused: those of the problems that only building the DAGs shows.
-    """
-    dag = DAG(
-        dag_id,
-        schedule="@hourly",
-        start_date=_START,
-        catchup=False,
-        max_active_runs=1,
-        is_paused_upon_creation=False,  # a watchman who has to be woken is none
-        description="Fails while a file of the metrics folder is broken, and names it",
-        doc_md="### Files of the metrics folder that cannot be read\n\n"
-        + ("\n".join(f"    {line}" for line in problems) or "None."),
-        tags=["anomstack", *(["config-error"] if problems else [])],
-    )
-    AnomstackHealthOperator(task_id="check", metrics_dir=folder, refused=refused, dag=dag)
-    return dag
-
-
-def _summary_dags(dag_id: str, folder: str, specs: Iterable[BatchSpec]) -> dict[str, DAG]:
-    """Return a DAG per time at which summaries are sent, with a task per destination: each is tried again alone."""
-    together: dict[tuple[str, str], list[BatchSpec]] = {}
-    for spec in specs:
-        if not spec.disable_batch and not spec.disable_summary:
-            together.setdefault((cron_expression(spec.summary_cron_schedule), spec.timezone), []).append(spec)
-    dags = {}
-    for when, of_schedule in together.items():
-        digest = hashlib.sha256(" ".join(when).encode()).hexdigest()[:8]
-        name = dag_id if when == _SUMMARY_SCHEDULE else f"{dag_id}_{digest}"
-        if destinations := _destinations(of_schedule):
-            dags[name] = _summary_dag(name, folder, *when, of_schedule[0], destinations)
-    return dags
-
-
-def _destinations(specs: Iterable[BatchSpec]) -> list[tuple[Channel, str, list[str]]]:
-    """Return each channel that any of the batches sends to, its name, and the names of the batches that share it."""
-    found: list[tuple[Channel, str, list[str]]] = []
-    for spec in specs:
-        for method, channel in open_channels(spec.model_copy(update={"routes": ()})).items():
-            if method not in spec.alert_methods or isinstance(channel, Unconfigured):
-                continue
-            known = next((names for other, _, names in found if other == channel), None)
-            if known is None:
-                found.append((channel, method, [spec.metric_batch]))
-            else:
-                known.append(spec.metric_batch)
-    return found
-
-
-def _summary_dag(
-    dag_id: str,
-    folder: str,
-    cron: str,
-    timezone: str,
-    spec: BatchSpec,
-    destinations: list[tuple[Channel, str, list[str]]],
-) -> DAG:
-    dag = DAG(
-        dag_id,
-        schedule=CronDataIntervalTimetable(cron, timezone=timezone),
-        start_date=_START,
-        catchup=False,
-        max_active_runs=1,
-        is_paused_upon_creation=_PAUSED.get(spec.summary_default_schedule_status or ""),
-        default_args={"retries": spec.retries, "retry_delay": timedelta(minutes=1)},
-        description="Tells each channel what happened to its batches, and what was not evaluated",
-        tags=["anomstack"],
-    )
-    for number, (_, method, batches) in enumerate(destinations):
-        task_id = f"send_{number}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', method)[:100]}"
-        AnomstackSummaryOperator(
-            task_id=task_id,
-            batches=batches,
-            method=method,
-            metrics_dir=folder,
-            cron=cron,
-            timezone=timezone,
-            dag=dag,
-        )
     return dag

@@ -13,16 +13,16 @@ OPENED = anomaly_opened("flights")
 
 @dag(schedule=[OPENED], tags=["anomstack", "example"])
 def example_anomaly_response() -> None:
-    """One run may be started by several events; each carries the alert that opened it."""
+    """Each asset event carries the alerts of one run of the batch; several runs may have started this one."""
 
     @task
     def respond(triggering_asset_events: Any = None) -> list[str]:
         """Say which metrics are out of their range; a real response would look further, or repair."""
         lines = []
         for event in triggering_asset_events[OPENED]:
-            alert = event.extra
-            value, expected = alert["value"], alert["expected"]
-            lines.append(f"[{alert['severity']}] {alert['metric_name']}: {value}, expected {expected}")
+            for alert in event.extra["alerts"]:
+                value, expected = alert["value"], alert["expected"]
+                lines.append(f"[{alert['severity']}] {alert['metric_name']}: {value}, expected {expected}")
         print("\n".join(lines))
         return sorted(lines)
 

@@ -7,7 +7,9 @@ say() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
 
 out="$repo/.demo/preview"
 rm -rf "$repo/.demo"
-mkdir -p "$AIRFLOW__CORE__DAGS_FOLDER" "$out"
+mkdir -p "$AIRFLOW__CORE__DAGS_FOLDER" "$out" "$AIRFLOW__ANOMSTACK__METRICS_DIR/examples"
+# A metrics folder of the demo's own: with the flights and without the other examples.
+cp -r "$repo/metrics/examples/flights" "$AIRFLOW__ANOMSTACK__METRICS_DIR/examples/"
 cp "$repo/example_dags/anomstack_dags.py" "$AIRFLOW__CORE__DAGS_FOLDER/"
 
 say "loading every flight of 2013 into DuckDB"

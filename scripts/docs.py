@@ -1,5 +1,6 @@
 """
-Write what in docs/ is made by the code: docs/configuration.md, and with ``--images`` the picture of an alert.
+Write what in docs/ is made by the code: docs/configuration.md, the tables of docs/from-anomstack.md, and with
+``--images`` the picture of an alert.
 
 The picture is drawn from the demo's data (the extra ``demo``); the text needs nothing. ``--check`` writes nothing and
 exits with 1 if the text in docs/ is not what the code says.
@@ -7,6 +8,7 @@ exits with 1 if the text in docs/ is not what the code says.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from anomstack_provider.config.schema import key_table
 from anomstack_provider.get_provider_info import get_provider_info
+from anomstack_provider.migrate.differences import difference_rows, key_rows
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -52,6 +55,17 @@ def configuration() -> str:
     return f"{PREAMBLE}\n{section}\n\n## Keys of a batch\n\n{key_table().rstrip()}\n"
 
 
+def from_anomstack() -> str:
+    """Return docs/from-anomstack.md, its text as it is and its tables anew."""
+    text = (DOCS / "from-anomstack.md").read_text()
+    for name, rows in (("differences", difference_rows()), ("keys", key_rows())):
+        begin, end = f"<!-- {name}, made by scripts/docs.py from the code -->\n", "\n<!-- end -->"
+        head, rest = text.split(begin)
+        header, rule = re.findall(r"^\|.*$", rest, re.MULTILINE)[:2]
+        text = head + begin + "\n".join([header, rule, *rows]) + end + rest.split(end, 1)[1]
+    return text
+
+
 def draw_alert(target: Path) -> None:
     """Draw the README's alert: the demo's batch, previewed up to the blizzard of February 2013."""
     metrics = DOCS.parent / "metrics"
@@ -65,13 +79,14 @@ def draw_alert(target: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    page = DOCS / "configuration.md"
+    pages = {"configuration.md": configuration(), "from-anomstack.md": from_anomstack()}
     if "--check" in arguments:
-        if page.read_text() == configuration():
-            return 0
-        print("docs/configuration.md is not what the code says: run `make docs`", file=sys.stderr)
-        return 1
-    page.write_text(configuration())
+        stale = [name for name, text in pages.items() if (DOCS / name).read_text() != text]
+        for name in stale:
+            print(f"docs/{name} is not what the code says: run `make docs`", file=sys.stderr)
+        return 1 if stale else 0
+    for name, text in pages.items():
+        (DOCS / name).write_text(text)
     if "--images" in arguments:
         draw_alert(DOCS / "images" / "alert.png")
     return 0

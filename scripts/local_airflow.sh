@@ -15,7 +15,7 @@ export AIRFLOW__API__HOST=127.0.0.1
 export AIRFLOW__API__PORT="$port"
 export AIRFLOW__API__BASE_URL="http://127.0.0.1:$port"
 export AIRFLOW__LOGGING__LOGGING_LEVEL=WARNING
-export AIRFLOW__ANOMSTACK__METRICS_DIR="$repo/metrics"
+export AIRFLOW__ANOMSTACK__METRICS_DIR="$repo/.demo/metrics"
 export NO_PROXY="127.0.0.1,localhost,${NO_PROXY:-}"
 
 # Start `airflow standalone` in a session of its own, so that all of its processes can be ended together.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +24,7 @@ class Alert:
     """
     One transition of one event, as of the bucket that brought it.
 
-    :param kind: what was found: ``anomaly`` (score), ``threshold``, ``change`` (of level), ``llm`` (a language
+    :param kind: what was found first: ``anomaly`` (score), ``threshold``, ``change`` (of level), ``llm`` (a language
         model named it) or ``late`` (missing data).
     :param transition: ``opened``, ``escalated``, ``closed`` or ``expired``.
     :param direction: ``up``, ``down``, or ``none`` for data that are late; like ``severity`` that of the worst bucket
@@ -46,6 +47,7 @@ class Alert:
     :param fired: how many of its buckets fired so far.
     :param peak_bucket: start of its worst bucket so far, with ``peak_value`` and ``peak_expected``; None: ``bucket``.
         Before ``first_bucket`` where a smoothed score fired late.
+    :param kinds: all that was found in the event so far, ``kind`` among them; () where that is all.
     :param metrics: names of the metrics that a late batch misses; empty for an event of one metric.
     """
 
@@ -75,7 +77,12 @@ class Alert:
     peak_value: float | None = None
     peak_expected: float | None = None
     metrics: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     says: str = ""
+
+    def is_of(self, kinds: Collection[str]) -> bool:
+        """Whether any of what was found in the event is of one of these kinds."""
+        return self.kind in kinds or not set(self.kinds).isdisjoint(kinds)
 
     @property
     def key(self) -> str:
@@ -112,4 +119,4 @@ class Alert:
 
 
 _TIMES = {"bucket", "first_bucket", "last_bucket", "peak_bucket"}
-_LISTS = {"why", "gates", "metrics"}
+_LISTS = {"why", "gates", "metrics", "kinds"}

@@ -91,6 +91,7 @@ class _Event:
     told_severity: int
     told_distance: float
     last: int
+    told_limit: bool
     expired: bool = False
 
     def transition(self, name: Name, position: int, finding: int | None, severity: int) -> Transition:
@@ -101,26 +102,31 @@ class _Event:
         return [] if self.expired else [self.transition("closed", position, None, self.worst)]
 
 
-def fold(times: Times, findings: Findings, severity: NDArray[np.int8], merging: Merging) -> list[Transition]:
+def fold(
+    times: Times, findings: Findings, severity: NDArray[np.int8], merging: Merging, limits: Flags | None = None
+) -> list[Transition]:
     """
     Return what happened to the events of one metric, oldest first, given that nothing was open before the first bucket.
 
     A finding whose own value is within its expected range, shortly after a bucket of an event, is that bucket's echo in
     the features of the later ones: it opens, extends and escalates nothing. How far out any other is, and so whether
-    an event got worse, is said of its worst bucket.
+    an event got worse, is said of its worst bucket. The first bucket of an event that crosses a limit that somebody set
+    is told again too, and is nothing's echo.
 
     :param times: every bucket that was judged, shape (n,); those of the findings are among them.
     :param findings: of one kind, or of kinds whose findings are one problem, shape (k,).
     :param severity: of each finding, higher is worse, shape (k,).
+    :param limits: which findings cross such a limit, shape (k,); none if not given.
     """
+    limits = np.zeros(len(findings), bool) if limits is None else limits
     over = merging.over(times).tolist()
     worst = findings.worst
     distances, usual = worst.distance.tolist(), worst.inside.tolist()
     told: list[Transition] = []
     active: dict[int, _Event] = {}
     newest_bucket = -merging.reach - 1
-    columns = (np.searchsorted(times, findings.times), findings.direction, findings.inside, severity)
-    for k, (position, side, inside, rank) in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+    columns = (np.searchsorted(times, findings.times), findings.direction, findings.inside & ~limits, severity, limits)
+    for k, (position, side, inside, rank, limit) in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
         echo = inside and 0 < position - newest_bucket <= merging.reach
         for other, event in list(active.items()):
             goes_on = other == side and not echo and position <= event.last + 1
@@ -131,13 +137,13 @@ def fold(times: Times, findings: Findings, severity: NDArray[np.int8], merging: 
             continue
         newest_bucket = position
         if side not in active:
-            active[side] = _Event(k, k, k, 1, rank, rank, distances[k], position)
+            active[side] = _Event(k, k, k, 1, rank, rank, distances[k], position, limit)
             told.append(active[side].transition("opened", position, k, rank))
             continue
         event = active[side]
         _extend(event, k, position, rank, distances)
         lasted = findings.times[k] - findings.times[event.first]
-        if name := _told_again(event, usual[k], distances[k], rank, lasted, merging):
+        if name := _told_again(event, usual[k], distances[k], rank, limit, lasted, merging):
             told.append(event.transition(name, position, k, rank))
     for event in active.values():
         if over[event.last] < len(times):
@@ -154,7 +160,7 @@ def _extend(event: _Event, k: int, position: int, rank: int, distances: list[flo
 
 
 def _told_again(
-    event: _Event, inside: bool, distance: float, rank: int, lasted: np.timedelta64, merging: Merging
+    event: _Event, inside: bool, distance: float, rank: int, limit: bool, lasted: np.timedelta64, merging: Merging
 ) -> Name | None:
     """Say how a finding that extends an event is told, if at all, and keep in mind what was told."""
     if event.expired:
@@ -163,8 +169,9 @@ def _told_again(
         event.expired = True
         return "expired"
     further = not inside and distance >= event.told_distance * (1 + merging.renotify_pct / 100)
-    if rank <= event.told_severity and not further:
+    if rank <= event.told_severity and not further and limit <= event.told_limit:
         return None
+    event.told_limit |= limit
     event.told_severity, event.told_distance = max(rank, event.told_severity), max(distance, event.told_distance)
     return "escalated"
 

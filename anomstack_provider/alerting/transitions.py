@@ -12,6 +12,7 @@ from anomstack_provider.alerting.alert import Alert, event_id
 from anomstack_provider.alerting.events import Transition
 from anomstack_provider.alerting.findings import DIRECTIONS, Findings
 from anomstack_provider.alerting.rules import SEVERITIES
+from anomstack_provider.alerting.thresholds import limits
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.config.values import format_duration
 
@@ -29,6 +30,7 @@ def tell(
     findings: Findings,
     quiet: Callable[[int], Findings],
     gates: Callable[[int], tuple[str, ...]],
+    kinds: Sequence[tuple[str, ...]],
 ) -> list[Alert]:
     """
     Return the alert of each transition.
@@ -36,6 +38,7 @@ def tell(
     :param findings: those that the transitions name.
     :param quiet: returns the bucket at a position as if it had a finding: its value and its expected range.
     :param gates: returns a sentence per gate that the finding at a position passed.
+    :param kinds: all that was found in the bucket of each finding.
     """
     worst = findings.worst
     tags = tuple(sorted((str(k), str(v)) for k, v in spec.metric_tags.get(metric_name, {}).items()))
@@ -45,6 +48,9 @@ def tell(
         kind = str(findings.kind[what.first])
         direction = DIRECTIONS[int(findings.direction[what.first])]
         first = _moment(findings, what.first)
+        # Of an event beyond a threshold its bounds are told, also where a score or a quiet bucket is shown.
+        is_beyond = kind == "threshold" and metric_name in spec.tholdalert_thresholds
+        bounds = limits(spec.tholdalert_thresholds[metric_name]) if is_beyond else (shown.lower[k], shown.upper[k])
         alerts.append(
             Alert(
                 event_id=event_id(spec.metric_batch, metric_name, kind, direction, first),
@@ -57,8 +63,8 @@ def tell(
                 grain=str(shown.grain[k]),
                 value=_known(shown.value[k]),
                 expected=_known(shown.expected[k]),
-                lower=_known(shown.lower[k]),
-                upper=_known(shown.upper[k]),
+                lower=_known(bounds[0]),
+                upper=_known(bounds[1]),
                 score=_known(shown.score[k]),
                 threshold=_known(shown.threshold[k]),
                 severity=SEVERITIES[what.severity],
@@ -72,10 +78,20 @@ def tell(
                 peak_bucket=_moment(worst, what.peak),
                 peak_value=_known(worst.value[what.peak]),
                 peak_expected=_known(worst.expected[what.peak]),
+                kinds=_kinds(what, findings, kinds),
                 says="" if what.finding is None else str(findings.says[what.finding]),
             )
         )
     return alerts
+
+
+def _kinds(what: Transition, findings: Findings, kinds: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what was found in an event up to a transition, in the order of its finding, if it is of several kinds."""
+    newest = what.newest if what.finding is None else what.finding
+    direction = findings.direction[what.first]
+    own = [kinds[k] for k in range(what.first, newest + 1) if findings.direction[k] == direction]
+    found = tuple(dict.fromkeys(kind for each in own for kind in each))
+    return found if len(found) > 1 else ()
 
 
 def _why(spec: BatchSpec, what: Transition, findings: Findings) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -85,6 +86,30 @@ class Files:
                 return []
         paths = {str(path).rstrip("/") for path in found} - {full}
         return sorted(path.rpartition("/")[2] for path in paths)
+
+    def below(self, relative: str) -> list[str]:
+        """Return the sorted paths of all files below a folder, hidden ones too; none where there is no such folder."""
+        full = self._full(relative)
+        with self._translated("list", relative):
+            self._fs.invalidate_cache(full)
+            found = self._fs.find(full)
+        return sorted(str(path)[len(self._base) + 1 :] if self._base else str(path) for path in found)
+
+    def written(self, relative: str) -> datetime | None:
+        """Return when a file was last written, aware; None if it is gone or the store does not tell."""
+        with self._translated("look at", relative):
+            try:
+                found = self._fs.modified(self._full(relative))
+            except (FileNotFoundError, NotImplementedError):
+                return None
+        if not isinstance(found, datetime):
+            return None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+    def remove(self, relative: str) -> None:
+        """Remove a file; fine if it is gone."""
+        with self._translated("remove", relative), _gone_is_fine():
+            self._fs.rm_file(self._full(relative))
 
     def remove_folder(self, relative: str, *, first: str) -> None:
         """Remove a folder with all below it, files named ``first`` before the others; fine if it is gone."""

@@ -64,7 +64,7 @@ class ModelStore:
             from upath import UPath
 
             root = UPath(Path(root).absolute())
-        self._files = Files(root)
+        self.files = Files(root)
 
     def save(self, key: ModelKey, models: Mapping[str, object], facts: Mapping[str, Any]) -> Manifest:
         """
@@ -78,8 +78,8 @@ class ModelStore:
         digest = hashlib.sha256(data).hexdigest()
         manifest = Manifest(key, object_name(digest), digest, len(data), raw_size, versions(), facts)
         text = manifest.to_json().encode("ascii")
-        self._files.replace(f"{key.folder}/{manifest.object}", data)
-        self._files.replace(f"{key.folder}/{MANIFEST}", text)
+        self.files.replace(f"{key.folder}/{manifest.object}", data)
+        self.files.replace(f"{key.folder}/{MANIFEST}", text)
         return Manifest.from_json(text, key)
 
     def load(self, key: ModelKey) -> Bundle | None:
@@ -107,17 +107,17 @@ class ModelStore:
         """
         path = f"{key.folder}/{MANIFEST}"
         with self._refused(key, path):
-            size = self._files.size(path)
+            size = self.files.size(path)
             if size is not None and size > _LARGEST_MANIFEST:
                 raise BadBundle(f"it has {size} bytes")
-            text = self._files.read(path) if size is not None else None
+            text = self.files.read(path) if size is not None else None
             return None if text is None else Manifest.from_json(text, key)
 
     def _verified(self, path: str, manifest: Manifest) -> bytes:
-        size = self._files.size(path)
+        size = self.files.size(path)
         if size is not None and size != manifest.size:
             raise BadBundle(f"it has {size} bytes instead of {manifest.size}: truncated or replaced")
-        data = self._files.read(path) if size is not None else None
+        data = self.files.read(path) if size is not None else None
         if data is None:
             raise BadBundle("it is missing")
         if hashlib.sha256(data).hexdigest() != manifest.sha256:
@@ -129,7 +129,7 @@ class ModelStore:
         try:
             yield
         except BadBundle as reason:
-            raise ModelRefused(key, self._files.path(path), str(reason)) from reason
+            raise ModelRefused(key, self.files.path(path), str(reason)) from reason
 
     def prune(self, metric_batch: str, keep: int, spare: Collection[datetime] = ()) -> list[str]:
         """
@@ -142,13 +142,18 @@ class ModelStore:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
         batch = quote_batch(metric_batch)
-        ticks = {name: tick for name in self._files.names(batch) if (tick := tick_of(name)) is not None}
+        ticks = {name: tick for name in self.files.names(batch) if (tick := tick_of(name)) is not None}
         kept = {*sorted(set(ticks.values()), reverse=True)[:keep], *spare}
         old = sorted(name for name, tick in ticks.items() if tick not in kept)
         for name in old:
             # Without its manifest a version is gone, so a kill in between leaves none that lacks its object.
-            self._files.remove_folder(f"{batch}/{name}", first=MANIFEST)
+            self.files.remove_folder(f"{batch}/{name}", first=MANIFEST)
         return old
+
+    def versions(self, metric_batch: str) -> list[tuple[datetime, str]]:
+        """Return the train tick and the config hash of every version of the batch, oldest first."""
+        names = self.files.names(quote_batch(metric_batch))
+        return sorted((tick, name.partition("-")[2]) for name in names if (tick := tick_of(name)) is not None)
 
 
 def open_model_store(model_path: str, home: str) -> ModelStore:

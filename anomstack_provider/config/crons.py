@@ -80,9 +80,17 @@ def step_warning(text: str) -> str | None:
     return None
 
 
+def meant(text: str) -> str | None:
+    """Return what a step of hours in minutes looks like: ``0 */3 * * *`` for ``*/180 * * * *``; else None."""
+    parts = cron_expression(text).split(" ")
+    match = _STEP.fullmatch(parts[0])
+    hours, rest = divmod(int(match[1]), 60) if match else (0, 0)
+    if hours < 2 or parts[1:] != ["*"] * 4 or rest or 24 % hours:
+        return None
+    return "0 0 * * *" if hours == 24 else f"0 */{hours} * * *"
+
+
 def _better(parts: list[str], minutes: int) -> str:
     """Return how to write a step of so many minutes in hours, where cron can say it."""
-    hours, rest = divmod(minutes, 60)
-    if parts[0] != f"*/{minutes}" or parts[1:] != ["*"] * 4 or rest or 24 % hours:
-        return ""
-    return f"; for every {hours} hours write '{'0 0 * * *' if hours == 24 else f'0 */{hours} * * *'}'"
+    written = meant(" ".join(parts))
+    return f"; for every {minutes // 60} hours write '{written}'" if written else ""

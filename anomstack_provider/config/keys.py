@@ -572,13 +572,20 @@ class LanguageModelAlerts(Section):
 class Reports(Section):
     """Plot, dashboard and summary"""
 
-    disable_plot: bool = Field(default=False, description="Do not draw the batch's plot.")
+    disable_plot: bool = Field(default=False, description="No plot task: do not draw the batch's metrics.")
     plot_cron_schedule: Cron = Field(
         default="*/5 * * * *",
         description="When to draw: in the DAG's run whose window holds a tick of this cron.",
     )
-    plot_default_schedule_status: Status = Field(default=None, description=_STATUS)
-    plot_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to draw instead.")
+    plot_default_schedule_status: Status = Field(
+        default=None,
+        description="RUNNING or STOPPED: STOPPED leaves the task out where ingest_default_schedule_status is RUNNING.",
+    )
+    plot_sql: OptionalText = Field(
+        default=None,
+        description="SQL (Jinja) that reads the points to draw instead: metric_timestamp, metric_name, metric_value "
+        "and, as far as they are known, metric_score and metric_alert.",
+    )
     disable_dashboard: bool = Field(default=False, description="Leave the batch out of the dashboard.")
     dashboard_stale_metric_max_days_ago: AtLeastOne = Field(
         default=7, description="Hide a metric from the dashboard after so many days without a value."
@@ -590,20 +597,31 @@ class Reports(Section):
     summary_cron_schedule: Cron = Field(default="0 9 * * *", description="When the summary is sent.")
     summary_default_schedule_status: Status = Field(default=None, description=_STATUS)
     summary_metric_timestamp_max_days_ago: AtLeastOne = Field(default=1, description="Days that a summary covers.")
-    summary_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the summary's counts instead.")
+    summary_sql: OptionalText = Field(
+        default=None,
+        description="SQL (Jinja) that counts instead: metric_name, n_metric, n_score, n_alert, and metric_batch if it "
+        "counts for others too.",
+    )
 
 
 class Cleanup(Section):
     """Cleanup"""
 
-    disable_delete: bool = Field(default=False, description="Never delete old rows.")
+    disable_delete: bool = Field(
+        default=False, description="Never delete old rows, finished deliveries and models that nobody reads."
+    )
     delete_cron_schedule: Cron = Field(
-        default="0 6 * * *",
-        description="When to delete: in the DAG's run whose window holds a tick of this cron.",
+        default="0 6 * * *", description="When to delete, in a DAG of all batches with this cron and timezone."
     )
     delete_default_schedule_status: Status = Field(default=None, description=_STATUS)
-    delete_after_n_days: AtLeastOne = Field(default=365, description="Age in days at which a row is deleted.")
-    delete_sql: OptionalText = Field(default=None, description="SQL (Jinja) that deletes instead.")
+    delete_after_n_days: AtLeastOne = Field(
+        default=365,
+        description="Age in days at which a row is deleted; with history_start nothing older is loaded; "
+        "365 with recipe anomstack.",
+    )
+    delete_sql: OptionalText = Field(
+        default=None, description="SQL (Jinja) that deletes from the metrics table instead, one statement."
+    )
 
 
 SECTIONS: tuple[type[Section], ...] = (
@@ -626,12 +644,7 @@ SECTIONS: tuple[type[Section], ...] = (
 
 
 # Keys of Anomstack's that are read and checked, so that its folders load, and that nothing here acts on yet.
-NOT_YET = frozenset(
-    key
-    for section in (Reports, Cleanup)
-    for key in section.model_fields
-    if "summary" not in key or key == "summary_sql"
-) | {
+NOT_YET = frozenset({"disable_dashboard", "dashboard_stale_metric_max_days_ago", "dashboard_sql"}) | {
     *("preprocess_fn", "train_sql", "score_sql", "alert_sql", "alert_always"),
     *("train_default_schedule_status", "score_default_schedule_status", "alert_default_schedule_status"),
     *("change_sql", "change_default_schedule_status"),

@@ -66,13 +66,15 @@ _ANOMSTACK_KEYS = ("model_configs", "model_combination_method", "preprocess_fn")
 _RESAMPLING = {"freq", "freq_agg"}
 # What the seasonal recipe has in the place of Anomstack's defaults.
 SEASONAL_DEFAULTS: dict[str, Any] = {
-    "train_cron_schedule": "@daily",
+    "train_cron_schedule": "0 */12 * * *",
     "train_max_n": 5000,
     "train_metric_timestamp_max_days_ago": 730,
     "alert_threshold": None,
     "alert_smooth_n": 0,
     "merge_max_gap": "1d",
     "freshness": "auto",
+    # A backfill of the last year is trained on as much as its live runs were.
+    "delete_after_n_days": 1095,
 }
 
 # Keys of metric_settings that messages tell.
@@ -264,6 +266,12 @@ class BatchSpec(
         return frozenset(kind for kind, is_wanted in wanted.items() if is_wanted)
 
     @property
+    def plots(self) -> bool:
+        """Whether the DAG has a plot task: one that is stopped beside a running ingest was left out on purpose."""
+        is_stopped = self.plot_default_schedule_status == "STOPPED" and self.ingest_default_schedule_status == "RUNNING"
+        return not self.disable_plot and not is_stopped
+
+    @property
     def cron(self) -> str:
         """The schedule as a cron of five fields, presets written out."""
         return cron_expression(self.ingest_cron_schedule)
@@ -295,9 +303,24 @@ class BatchSpec(
                 name = gates.guardrail.metric
                 key = dotted((*path, "guardrail"))
                 found.append((str(path[0]), f"{key}: '{name}' is in score_exclude_metrics, has no range, stops all"))
+        if not self.disable_delete and (read := self._reads_further_than(self.delete_after_n_days)):
+            longer = ", ".join(f"{key} reads {days}" for key, days in read.items())
+            found.append(("delete_after_n_days", f"deletes after {self.delete_after_n_days} days, but {longer}"))
         if idle := sorted(key for key in keys.NOT_YET & self.model_fields_set if self._is_changed(key)):
             found.append((idle[0], f"no effect in this version: {', '.join(idle)}"))
         return found
+
+    def _reads_further_than(self, days: int) -> dict[str, int]:
+        """Return the keys by which some step reads rows older than so many days, and how many days it reads."""
+        wanted = {
+            "train_metric_timestamp_max_days_ago": not self.disable_train or not self.disable_score,
+            "score_metric_timestamp_max_days_ago": not self.disable_score,
+            "change_metric_timestamp_max_days_ago": "change" in self.finds,
+            "event_expires": bool(self.finds),
+        }
+        read = {key: getattr(self, key) for key, is_wanted in wanted.items() if is_wanted}
+        lengths = {key: value.days if isinstance(value, timedelta) else int(value) for key, value in read.items()}
+        return {key: length for key, length in lengths.items() if length > days}
 
     def _is_changed(self, key: str) -> bool:
         return bool(getattr(self, key) != type(self).model_fields[key].get_default(call_default_factory=True))

@@ -10,7 +10,7 @@ from anomstack_provider.config.spec import DESTINATIONS
 from anomstack_provider.delivery.holding import rank
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from anomstack_provider.config.keys import Route
     from anomstack_provider.config.spec import BatchSpec
@@ -24,11 +24,12 @@ class Routing:
 
     def channels(self, alert: Alert) -> tuple[str, ...]:
         """Return the names of the channels that an alert goes to; empty: to none, because a route says so."""
+        methods: Sequence[str] = methods_of(self._spec, alert.kinds or (alert.kind,))
         for route in self._spec.routes:
             if self._fits(route, alert):
-                methods = methods_of(self._spec, alert.kind) if route.channels is None else route.channels
+                methods = methods if route.channels is None else route.channels
                 return tuple(dict.fromkeys(channel_name(method, route) for method in methods))
-        return tuple(dict.fromkeys(methods_of(self._spec, alert.kind)))
+        return tuple(dict.fromkeys(methods))
 
     def _fits(self, route: Route, alert: Alert) -> bool:
         tags = dict(alert.tags)
@@ -38,7 +39,7 @@ class Routing:
             and all(tags.get(key) == value for key, value in route.tags.items())
             and (route.owner is None or route.owner in self._owners(alert))
             and (route.severity is None or rank(alert.severity) >= rank(route.severity))
-            and (not route.kinds or alert.kind in route.kinds)
+            and (not route.kinds or alert.is_of(route.kinds))
         )
 
     def _owners(self, alert: Alert) -> set[str]:
@@ -46,10 +47,11 @@ class Routing:
         return {self._spec.about(name).owner or self._spec.owner for name in alert.metrics or (alert.metric_name,)}
 
 
-def methods_of(spec: BatchSpec, kind: str) -> Sequence[str]:
-    """Return the channels of a kind of alert that no route fits."""
-    own = kind == "threshold" and "tholdalert_methods" in spec.model_fields_set
-    return spec.tholdalert_methods if own else spec.alert_methods
+def methods_of(spec: BatchSpec, kinds: Collection[str]) -> list[str]:
+    """Return the channels of an alert, by all that was found, that no route fits."""
+    limits = "threshold" in kinds and "tholdalert_methods" in spec.model_fields_set
+    others = not limits or len(kinds) > 1
+    return [*(spec.alert_methods if others else ()), *(spec.tholdalert_methods if limits else ())]
 
 
 def channel_name(method: str, route: Route) -> str:

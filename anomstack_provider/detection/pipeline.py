@@ -27,7 +27,7 @@ from anomstack_provider.detection.seasonal.score import score_of
 from anomstack_provider.detection.series import Floats, Series
 
 # Part of a model's identity beside its config: raise it when the code here would fit or score differently.
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 # A series detector also scores a bucket that has fewer points before it than its reach, from those that there are: a
 # young metric would wait for weeks. With fewer than so many (or than its reach, if less) it is not asked.
 LEAST_BEFORE = 10

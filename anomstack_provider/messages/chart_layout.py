@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -13,12 +15,14 @@ from anomstack_provider.messages.chart_text import font
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.backend_bases import RendererBase
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
 # Apart in hue for every kind of colour vision, and in lightness and shape for a printer without colours.
 INK, BLUE, RED, GREY = "#1b2430", "#0072b2", "#c8102e", "#606a77"
 PALE = "#e6e9ee"
+DPI = 120  # text in multiples of 0.6 points falls on whole pixels and stays sharp
 # Behind text that may stand on lines.
 ON_WHITE: dict[str, Any] = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}
 
@@ -49,9 +53,9 @@ def _halves(text: str) -> list[str]:
     return [f"{text[:k]}\n{text[k + 1 :]}" for k in breaks]
 
 
-def add_panel(figure: Figure) -> Axes:
-    """Return the panel without any line that says nothing."""
-    axes = figure.add_axes((0.1, _BOTTOM, 0.8, _TOP - _BOTTOM))
+def add_panel(figure: Figure, place: tuple[float, float, float, float] = (0.1, _BOTTOM, 0.8, _TOP - _BOTTOM)) -> Axes:
+    """Return a panel without any line that says nothing; ``place`` is left, bottom, width and height as shares."""
+    axes = figure.add_axes(place)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set(color="#b4bcc7", linewidth=0.8)
@@ -86,6 +90,22 @@ def write_legend(axes: Axes) -> None:
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.008, _TOP + 0.005), "borderpad": 0.1}
     place |= {"borderaxespad": 0.1, "bbox_transform": axes.figure.transFigure}
     axes.legend(ncols=6, frameon=False, prop=font(10.8), labelcolor=INK, **size, **place)
+
+
+def to_png(canvas: FigureCanvasAgg, texts: Mapping[str, str] | None = None) -> bytes:
+    """Return a drawn figure as a PNG; ``texts`` are kept in it by name, unseen."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    canvas.draw()
+    # Without the alpha channel, which nothing uses, even a noisy chart stays below 200 kB.
+    picture = Image.frombytes("RGBA", canvas.get_width_height(), bytes(canvas.buffer_rgba())).convert("RGB")
+    info = PngInfo()
+    for name, text in (texts or {}).items():
+        info.add_text(name, text)
+    png = BytesIO()
+    picture.save(png, "png", dpi=(DPI, DPI), pnginfo=info)
+    return png.getvalue()
 
 
 def fit_panel(axes: Axes, renderer: RendererBase, beside: list[Text]) -> None:

@@ -56,18 +56,18 @@ def _at_least(shown: tuple[float, float], begin: np.datetime64, end: np.datetime
     return (left - short / 2, right + short / 2) if short > 0 else (left, right)
 
 
-def mark_fired(axes: Axes, data: ChartData) -> None:
+def mark_fired(axes: Axes, data: ChartData, label: str = "fired") -> None:
     """Mark the buckets that fired by colour and shape, one without a value at the panel's lower edge."""
     fired = np.isin(data.times, data.fired) & np.isfinite(data.values)
     many = fired.sum() > 40
     if fired.any():
         size: dict[str, Any] = {"markersize": 5 if many else 8, "markeredgewidth": 0.5 if many else 1.1}
         style: dict[str, Any] = {"color": RED, "markeredgecolor": "white", "zorder": 6, **size}
-        axes.plot(data.times[fired], data.values[fired], "D", label="fired", **style)
+        axes.plot(data.times[fired], data.values[fired], "D", label=label, **style)
     bare = data.fired[~np.isin(data.fired, data.times[fired])]
     if len(bare):
         place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-        label = "_" if fired.any() else "fired"
+        label = "_" if fired.any() else label
         axes.plot(bare, np.zeros(len(bare)), "X", color=RED, markersize=9, zorder=6, label=label, **place)
 
 

@@ -72,7 +72,8 @@ def facts_of(alert: Alert, timezone: str, about: About, around: Surroundings) ->
 
 def event_fact(alert: Alert) -> Fact:
     """Return the event's id, with what became of it."""
-    return Fact("Event", one_line(f"{alert.event_id} ({alert.kind} {alert.transition})"))
+    found = ", ".join(alert.kinds or (alert.kind,))
+    return Fact("Event", one_line(f"{alert.event_id} ({found} {alert.transition})"))
 
 
 def link_facts(addresses: Mapping[str, str | None]) -> list[Fact]:

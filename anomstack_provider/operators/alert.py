@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-from airflow.providers.common.compat.sdk import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException, DownstreamTasksSkipped
 
-from anomstack_provider.assets import anomaly_alias
 from anomstack_provider.operators.base import AnomstackOperator, StepSummary
-from anomstack_provider.operators.outlets import batch_name, emit_transitions
+from anomstack_provider.operators.outlets import TRANSITIONS, transitions_of
+from anomstack_provider.operators.publish import AnomstackPublishOperator
 from anomstack_provider.operators.upstream import upstream_text
 from anomstack_provider.wiring.batches import open_hook, open_stores
 
@@ -31,16 +31,9 @@ class AnomstackAlertOperator(AnomstackOperator):
     What a channel did not acknowledge makes the task fail and is sent again, alone, by the next run or retry. Alerts
     of a backfill are stored but not sent unless the batch sets ``notify_on_backfill``.
 
-    Each event that opens or is over updates the batch's asset :func:`~anomstack_provider.assets.anomaly_opened` or
-    :func:`~anomstack_provider.assets.anomaly_closed`, once and when the task succeeds.
+    What opened or is over it leaves to an :class:`~anomstack_provider.operators.publish.AnomstackPublishOperator`
+    behind it, whatever its own state.
     """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if (name := batch_name(self.metric_batch, self.config)) is not None:
-            alias = anomaly_alias(name)
-            self.add_outlets([alias])
-            self.add_inlets([alias])  # to be asked what was emitted before
 
     def execute(self, context: Context) -> StepSummary:
         """Decide, store and send."""
@@ -55,14 +48,18 @@ class AnomstackAlertOperator(AnomstackOperator):
         ledger = DeliveryLedger(open_hook(spec), spec.table_key, spec.metric_batch)
         if self._notifies(context):
             news = lag.told(news, found.missing, ledger, window.as_of, datetime.now(UTC))
+        if left := transitions_of(news) if self._notifies(context) else []:
+            context["ti"].xcom_push(TRANSITIONS, left)
         report = self._deliver([alert for alert in news if is_told(spec, alert)], ledger, context, window)
         summary = self.finish(context, found.result)
         summary.update(report.summary())  # type: ignore[typeddict-item]
         if report.failed:
             context["ti"].xcom_push("return_value", summary)
             raise AirflowException(report.describe_failures())
-        if self._notifies(context):
-            emit_transitions(context, self.spec.metric_batch, news)
+        if not left and (idle := [task.task_id for task in self.downstream_list if _is_publisher(task)]):
+            # The quickest way to do nothing: those tasks are not even started.
+            context["ti"].xcom_push("return_value", summary)
+            raise DownstreamTasksSkipped(tasks=idle)
         return summary
 
     def _notifies(self, context: Context) -> bool:
@@ -97,6 +94,10 @@ class AnomstackAlertOperator(AnomstackOperator):
             first_line=told.first_line,
             links=links,
         )
+
+
+def _is_publisher(task: Any) -> bool:
+    return isinstance(task, AnomstackPublishOperator)
 
 
 def _links(context: Context, *, query: bool) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from anomstack_provider.assets import anomaly_alias, anomaly_closed, anomaly_opened, metrics_alias, metrics_updated
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     from anomstack_provider.alerting.alert import Alert
     from anomstack_provider.runtime.window import RunWindow
 
+# Key of the XCom in which the alert task leaves what it found.
+TRANSITIONS = "transitions"
 # An event that has expired is silent until it is over, so this is the last that is told of it.
 _ASSETS = {"opened": anomaly_opened, "closed": anomaly_closed, "expired": anomaly_closed}
+_WHOLE = 100
 
 
 def batch_name(metric_batch: str | None, config: Mapping[str, Any] | None) -> str | None:
@@ -36,20 +40,44 @@ def emit_update(context: Context, metric_batch: str, window: RunWindow, rows: in
         context["outlet_events"][metrics_alias(metric_batch)].add(metrics_updated(metric_batch), extra=extra)
 
 
-def emit_transitions(context: Context, metric_batch: str, alerts: Sequence[Alert]) -> int:
+def transitions_of(alerts: Sequence[Alert]) -> list[dict[str, Any]]:
     """
-    Update the assets of a batch's anomalies once for every event that opened or is over, and return how often.
+    Return what the alert task leaves in its XCom of the events that opened or are over, the worst first.
+
+    The first hundred are whole; of the others, should everything break at once, only what tells them apart.
+    """
+    from anomstack_provider.alerting.rules import SEVERITIES
+
+    found = [alert for alert in alerts if alert.transition in _ASSETS]
+    found.sort(key=lambda alert: -SEVERITIES.index(alert.severity))
+    return [alert.to_dict() if n < _WHOLE else _brief(alert) for n, alert in enumerate(found)]
+
+
+def emit_transitions(context: Context, metric_batch: str, transitions: Sequence[Mapping[str, Any]]) -> int:
+    """
+    Update the assets of a batch's anomalies with what was not told before, and return how much that was.
 
     Airflow's own record of asset events, written together with the success of a task, says what was emitted before.
+    One event carries all: of several events of one task a DAG that waits would get the first alone.
     """
-    found = [alert for alert in alerts if alert.transition in _ASSETS]
-    if not found:
+    if not transitions:
         return 0
-    alias = anomaly_alias(metric_batch)
     # No event was emitted before its bucket began.
-    recorded = asset_events_since(context, alias, min(alert.bucket for alert in found))
-    known = {(event.extra.get("event_id"), event.extra.get("transition")) for event in recorded}
-    new = [alert for alert in found if (alert.event_id, alert.transition) not in known]
-    for alert in new:
-        context["outlet_events"][alias].add(_ASSETS[alert.transition](metric_batch), extra=alert.to_dict())
-    return len(new)
+    oldest = min(datetime.fromisoformat(told["bucket"]) for told in transitions)
+    recorded = asset_events_since(context, 0, oldest)
+    known = {_key(told) for event in recorded for told in event.extra.get("alerts", ())}
+    news = [told for told in transitions if _key(told) not in known]
+    for asset in dict.fromkeys(_ASSETS.values()):
+        if mine := [told for told in news if _ASSETS[told["transition"]] is asset]:
+            extra: dict[str, Any] = {"metric_batch": metric_batch, "alerts": mine}
+            context["outlet_events"][anomaly_alias(metric_batch)].add(asset(metric_batch), extra=extra)
+    return len(news)
+
+
+def _key(told: Mapping[str, Any]) -> tuple[str, str]:
+    return told["event_id"], told["transition"]
+
+
+def _brief(alert: Alert) -> dict[str, Any]:
+    whole = alert.to_dict()
+    return {key: whole[key] for key in ("event_id", "transition", "metric_name", "severity", "bucket")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
@@ -13,6 +12,7 @@ from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.wiring.batches import load_spec, open_stores
 
 if TYPE_CHECKING:
+    import pandas as pd
     from airflow.sdk import Context
 
     from anomstack_provider.config.spec import BatchSpec
@@ -56,9 +56,9 @@ class AnomstackSummaryOperator(BaseOperator):
         from anomstack_provider.delivery.summary import compose_summary
         from anomstack_provider.steps.summary import worst_first
 
-        as_of = RunWindow.from_context(context, self.cron, self.timezone).as_of
+        window = RunWindow.from_context(context, self.cron, self.timezone)
         specs: list[BatchSpec] = []
-        found = worst_first([self._summary(name, as_of, specs) for name in self.batches])
+        found = worst_first([self._summary(name, window, context, specs) for name in self.batches])
         if not specs:
             raise AirflowException("\n".join(f"{one.metric_batch}: {one.problem}" for one in found))
         channel = open_channels(specs[0], context=dict(context))[self.method]
@@ -77,14 +77,22 @@ class AnomstackSummaryOperator(BaseOperator):
             "unreadable": sum(bool(one.problem) for one in found),
         }
 
-    def _summary(self, name: str, as_of: datetime, specs: list[BatchSpec]) -> BatchSummary:
+    def _summary(self, name: str, window: RunWindow, context: Context, specs: list[BatchSpec]) -> BatchSummary:
         """Return the summary of one batch; its spec, if that can be read, is added to ``specs``."""
         from anomstack_provider.steps.summary import BatchSummary, summarise
 
         try:
             specs.append(spec := load_spec(name, self.metrics_dir))
-            return summarise(spec, as_of, open_stores(spec).metrics)
+            counts = self._counts(spec, window, context) if spec.summary_sql else None
+            return summarise(spec, window.as_of, open_stores(spec).metrics, counts)
         except Exception as error:  # one batch never stops its neighbours
             self.log.exception("batch %r cannot be read", name)
             problem = f"could not be read, see the task's log: {type(error).__name__}"
-            return BatchSummary(name, as_of, problem=problem)
+            return BatchSummary(name, window.as_of, problem=problem)
+
+    def _counts(self, spec: BatchSpec, window: RunWindow, context: Context) -> pd.DataFrame:
+        from anomstack_provider.wiring.fetch import fetch_query
+        from anomstack_provider.wiring.templates import render_key
+
+        text = spec.summary_sql or ""
+        return fetch_query(spec, render_key(spec, "summary_sql", text, window, context, self.metrics_dir))

@@ -83,6 +83,7 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
     settled: dict[str, list[Looked]] = {}
     batch = read_complete(spec, window, store, models, partial(_unsettled, spec, window, late, settled))
     told = _Told()
+    told.outcomes |= {name: f"failed: {reason}" for name, reason in batch.unreadable.items()}
     since: dict[str, np.datetime64] = {}
     for name in batch.points:
         with _alone(told, name):

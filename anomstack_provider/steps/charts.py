@@ -25,6 +25,7 @@ from anomstack_provider.messages.message import Message, compose
 from anomstack_provider.messages.surroundings import Surroundings
 from anomstack_provider.steps.ports import MetricRows
 from anomstack_provider.steps.seasons import Season, of_grain
+from anomstack_provider.steps.shown import NO_TIMES, NO_VALUES, Shown
 from anomstack_provider.steps.training import own_scores, stamp
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ log = logging.getLogger(__name__)
 _POINTS = 100
 _ALERT_TYPES = ("alert", "tholdalert", "change", "llmalert")
 _TICK = timedelta(microseconds=1)
-_NO_TIMES, _NO_VALUES = np.empty(0, "datetime64[us]"), np.empty(0)
 
 
 @dataclass
@@ -100,9 +100,9 @@ def _surround(spec: BatchSpec, store: MetricRows, alert: Alert, upstream: str | 
         metrics=sorted({metric, alert.metric_name}),
     )
     mine = frame[frame["metric_name"] == metric]
-    shown = _Shown.of(spec, mine)
+    shown = Shown.of(spec, mine)
     season = of_grain(parse(alert.grain))
-    before = _NO_TIMES, _NO_VALUES
+    before = NO_TIMES, NO_VALUES
     if season is not None:
         before = _season_before(spec, store, alert, metric, season, shown.times)
     data = ChartData(
@@ -134,46 +134,10 @@ def _newest(spec: BatchSpec, alert: Alert) -> int:
     return min(max(_POINTS, int(buckets * 4 / 3)), spec.alert_max_n)
 
 
-@dataclass(frozen=True)
-class _Shown:
-    """One metric as read: its values, and of its scored buckets the score and the band, all at ``times``."""
-
-    times: Times
-    values: Floats
-    score_times: Times
-    scores: Floats
-    band: dict[str, Floats]
-    training_start: np.datetime64 | None
-
-    @classmethod
-    def of(cls, spec: BatchSpec, frame: pd.DataFrame) -> _Shown:
-        """Take apart the rows of one metric."""
-        empty: tuple[Any, ...] = (_NO_TIMES, _NO_VALUES, np.empty(0, object))
-        columns = ("metric_value", "metadata")
-        scored, measured = frame[own_scores(frame)], frame[frame["metric_type"] == "metric"]
-        score_times, scores, metadata = next(iter(split_columns(scored, *columns).values()), empty)
-        facts = [json.loads(text) for text in metadata]
-        if spec.preprocess_params.freq is None:
-            times, values, _ = next(iter(split_columns(measured, *columns).values()), empty)
-        else:
-            times, values = score_times, np.array([fact["value"] for fact in facts])
-        band = {key: np.full(len(times), np.nan) for key in ("expected", "lower", "upper")}
-        positions = np.searchsorted(times, score_times)
-        for position, fact, time in zip(positions, facts, score_times, strict=True):
-            if position < len(times) and times[position] == time:
-                for key, array in band.items():
-                    array[position] = np.nan if fact[key] is None else fact[key]
-        starts = None
-        if facts:
-            tick = datetime.fromisoformat(facts[-1]["model"])
-            starts = stamp(tick - timedelta(days=spec.train_metric_timestamp_max_days_ago))
-        return cls(times, values.astype(np.float64), score_times, scores.astype(np.float64), band, starts)
-
-
-def _fired(spec: BatchSpec, alert: Alert, shown: _Shown) -> Times:
+def _fired(spec: BatchSpec, alert: Alert, shown: Shown) -> Times:
     """Return the buckets to mark: those at which the alert's own rule fired."""
     if alert.kind == "late":
-        return _NO_TIMES
+        return NO_TIMES
     if alert.kind == "anomaly":
         smoothed = rules.smooth(shown.scores, spec.alert_smooth_n)
         return shown.score_times[rules.fires(smoothed, rules.threshold(spec))]
@@ -204,7 +168,7 @@ def _season_before(
         frame = frame.assign(metric_value=[json.loads(text)["value"] for text in frame["metadata"]])
     found = split_columns(frame, "metric_value").get(metric)
     if found is None:
-        return _NO_TIMES, _NO_VALUES
+        return NO_TIMES, NO_VALUES
     return season.shift(found[0], 1, spec.timezone), found[1].astype(np.float64)
 
 

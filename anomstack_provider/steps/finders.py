@@ -100,12 +100,6 @@ class Judged:
         return self.describe(np.flatnonzero(self.fires))
 
 
-def thresholds_crossed(spec: BatchSpec, name: str, buckets: Buckets) -> Findings:
-    """Return the buckets whose value is above or below its ``tholdalert_thresholds``."""
-    judged = judge_thresholds(spec, name, buckets)
-    return judged.findings if judged else nothing("threshold")
-
-
 def judge_thresholds(spec: BatchSpec, name: str, buckets: Buckets) -> Judged | None:
     """Compare values with ``tholdalert_thresholds``; None for a metric that is not compared."""
     bounds = spec.tholdalert_thresholds.get(name)
@@ -129,12 +123,6 @@ def judge_thresholds(spec: BatchSpec, name: str, buckets: Buckets) -> Judged | N
         )
 
     return Judged(side != 0, describe)
-
-
-def levels_changed(spec: BatchSpec, name: str, buckets: Buckets) -> Findings:
-    """Return the buckets that lie at another level than the points before them."""
-    judged = judge_levels(spec, name, buckets)
-    return judged.findings if judged else nothing("change")
 
 
 def judge_levels(spec: BatchSpec, name: str, buckets: Buckets) -> Judged | None:
@@ -169,6 +157,17 @@ def _change_text(spec: BatchSpec, judged: change.Changes, i: int) -> str:
     side = "above" if judged.smoothed[i] > judged.median[i] else "below"
     distance = f"{number(judged.distance[i])} median deviations {side} {number(judged.median[i])}"
     return f"{what} is {distance}, the median of the points before; {number(spec.change_threshold)} are usual"
+
+
+def only_stored(buckets: Buckets) -> Judged:
+    """Say of the buckets of a metric that nobody judges what their values are."""
+
+    def describe(at: NDArray[np.intp]) -> Findings:
+        direction, values = np.zeros(len(at), np.int8), buckets.series.values[buckets.first :][at]
+        no_reason: list[tuple[str, ...]] = [()] * len(at)
+        return Findings.of("change", buckets.times[at], direction, why=no_reason, grain=buckets.grain[at], value=values)
+
+    return Judged(np.zeros(len(buckets.times), bool), describe)
 
 
 def nothing(kind: Kind) -> Findings:

@@ -65,7 +65,7 @@ def matches(event: Alert, metrics: Sequence[str], kinds: Collection[str], severi
     """
     names = (event.metric_name, *event.metrics)
     return (
-        event.kind in kinds
+        event.is_of(kinds)
         and SEVERITIES.index(event.severity) >= SEVERITIES.index(severity)
         and any(fnmatchcase(name, pattern) for name in names for pattern in metrics)
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.series import Times
-from anomstack_provider.runtime.ticks import last_tick, tick_at_or_before
+from anomstack_provider.runtime.ticks import last_tick, tick_at_or_after, tick_at_or_before
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import MetricRows
@@ -78,11 +78,11 @@ def windows(spec: BatchSpec, window: RunWindow, store: MetricRows) -> Iterator[R
 
     With ``history_start`` the stored series has no hole that a run skipped: each run continues from the newest point
     before its window, so a first run loads the history, a killed one is resumed, and runs in any order leave the same
-    series.
+    series. What is older than ``delete_after_n_days`` is not loaded: it would be deleted, and loaded again for ever.
     """
     start = window.start
-    if spec.history_start is not None and spec.history_start < window.start:
-        start = _first_missing(spec, spec.history_start, window, store)
+    if spec.history_start is not None and (oldest := _oldest(spec, spec.history_start, window)) < window.start:
+        start = _first_missing(spec, oldest, window, store)
     while start < window.start:
         # Pieces end where a run's window would, so that no bucket is cut that runs do not cut.
         end = tick_at_or_before(spec.cron, spec.timezone, start + spec.history_chunk)
@@ -90,6 +90,15 @@ def windows(spec: BatchSpec, window: RunWindow, store: MetricRows) -> Iterator[R
         yield RunWindow(start, end)
         start = end
     yield window
+
+
+def _oldest(spec: BatchSpec, history_start: datetime, window: RunWindow) -> datetime:
+    """Return from where on history is kept: ``history_start``, or the first tick that is not past the age to delete."""
+    kept = window.end - timedelta(days=spec.delete_after_n_days)
+    if spec.disable_delete or kept <= history_start:
+        return history_start
+    log.info("history before %s is not loaded: delete_after_n_days is %s", kept, spec.delete_after_n_days)
+    return tick_at_or_after(spec.cron, spec.timezone, kept)
 
 
 def _first_missing(spec: BatchSpec, history_start: datetime, window: RunWindow, store: MetricRows) -> datetime:

@@ -81,6 +81,7 @@ class ScoredBatch:
     :param answers: buckets that a language model named, with the metadata of their rows.
     :param known: from when on nothing of a metric is missing that there could be.
     :param said: what people said of a metric's buckets, however long ago.
+    :param unreadable: metrics with a score row that cannot be read, and why; they are nowhere else.
     """
 
     spec: BatchSpec
@@ -90,6 +91,7 @@ class ScoredBatch:
     answers: dict[str, tuple[Times, NDArray[np.object_]]] = field(default_factory=dict)
     known: dict[str, np.datetime64] = field(default_factory=dict)
     said: Mapping[str, Verdicts] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     def values(self, metric_name: str, times: Times) -> Floats:
         """Return the metric's values, NaN where it has none; of a resampled batch those of its scored buckets."""
@@ -161,14 +163,15 @@ def read_complete(
     names = unsettled(batch, batch.points)
     while names:
         back *= 4
-        _take_over(batch, _read(spec, window, store, back, metrics=names), names)
+        names = _take_over(batch, _read(spec, window, store, back, metrics=names), names)
         batch.back = back
         if incomplete := _incomplete(spec, window, batch, names):
             for shard in range(spec.shards):
                 if mine := {name for name in incomplete if in_shard(name, shard, spec.shards)}:
                     within: Any = {"shard": shard, "shards": spec.shards, "metrics": mine, "rescore": False}
                     score_step.fill(spec, window, store, models, back=back, since=None, **within)
-            _take_over(batch, _read(spec, window, store, back, metrics=incomplete, is_filled=True), incomplete)
+            names -= incomplete
+            names |= _take_over(batch, _read(spec, window, store, back, metrics=incomplete, is_filled=True), incomplete)
         names = unsettled(batch, names)
     return batch
 
@@ -183,12 +186,17 @@ def _usual_gap(spec: BatchSpec, window: RunWindow) -> int:
     return min(recent + snooze + max(gap, snooze) + spec.alert_smooth_n + _SPARE, _MOST_BACK)
 
 
-def _take_over(batch: ScoredBatch, again: ScoredBatch, names: Collection[str]) -> None:
-    """Put what was read again in the place of what was read before."""
+def _take_over(batch: ScoredBatch, again: ScoredBatch, names: set[str]) -> set[str]:
+    """Put what was read again in the place of what was read before; return those that can be read."""
+    batch.unreadable |= again.unreadable
+    for name in again.unreadable:
+        for known in (batch.scored, batch.points, batch.known):
+            known.pop(name, None)
     _update(batch.scored, again.scored, names)
     _update(batch.points, again.points, names)
     _update(batch.answers, again.answers, names)
     _update(batch.known, again.known, names)
+    return names - set(batch.unreadable)
 
 
 def _update(ours: dict[str, Any], theirs: Mapping[str, Any], names: Collection[str]) -> None:
@@ -220,8 +228,13 @@ def _read(
     batch.answers = split_answers(frame)
     own = frame[own_scores(frame)]
     for name, (times, scores, metadata) in split_columns(own, "metric_value", "metadata").items():
-        grains = _grains(metadata)
-        closed = _closed(spec, times, grains, window)
+        try:
+            grains = _grains(metadata)
+            closed = _closed(spec, times, grains, window)
+        except (ValueError, TypeError) as error:  # a row written or cut by hand
+            batch.unreadable[name] = f"one of its score rows has metadata that cannot be read: {error}"
+            batch.points.pop(name, None)
+            continue
         times, scores, metadata, grains = times[closed], scores[closed], metadata[closed], grains[closed]
         marks = Calendar.for_metric(spec, name).marks(times, spec.timezone)
         batch.scored[name] = Scored(times, scores.astype(np.float64), metadata, grains, marks.suppressed, marks.notes)
@@ -240,7 +253,9 @@ def _grains(metadata: NDArray[Any]) -> NDArray[np.object_]:
 @lru_cache(maxsize=1024)
 def _grain_in(end: str) -> str:
     """Return the grain from the end of a score's metadata, which begins with it."""
-    found: str = json.loads("{" + end)["grain"]
+    found = json.loads("{" + end)["grain"]
+    if not isinstance(found, str):
+        raise TypeError(f"its grain is {found!r}")
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomstack_provider.alerting import events, rules
-from anomstack_provider.alerting.findings import DOWN, NONE, UP, Findings, Kind
+from anomstack_provider.alerting.findings import DOWN, UP, Findings, Kind
 from anomstack_provider.alerting.wording import number
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
@@ -162,19 +162,18 @@ def _of_values(spec: BatchSpec, window: RunWindow, name: str, kinds: tuple[Kind,
     marks = Calendar.for_metric(spec, name).marks(buckets.times, spec.timezone)
     kept = ~marks.suppressed
     series = Series(buckets.times[kept], buckets.series.values[buckets.first :][kept])
-    find = {"threshold": finders.thresholds_crossed, "change": finders.levels_changed}
-    found = [find[kind](spec, name, buckets) for kind in kinds if kind in find]
+    judge = {"threshold": finders.judge_thresholds, "change": finders.judge_levels}
+    judged = [told for kind in kinds if kind in judge and (told := judge[kind](spec, name, buckets))]
+    judged = judged or [finders.only_stored(buckets)]
+    found = [told.findings for told in judged]
     if "llm" in kinds and name in batch.answers:
         found.append(named_buckets(spec, buckets, batch.answers[name], batch.judged(name, buckets.times)))
-    findings = Findings.together([*found, finders.nothing(kinds[0])])
+    findings = Findings.together(found)
     findings = findings.take(np.isin(findings.times, series.times))
     findings.note[:] = marks.notes[np.searchsorted(buckets.times, findings.times)]
 
     def quiet(start: np.datetime64) -> Findings:
-        at = np.searchsorted(series.times, np.array([start]))
-        lengths, value = buckets.grain[kept][at], series.values[at]
-        none = np.full(1, NONE, np.int8)
-        return Findings.of(kinds[0], series.times[at], none, why=[()], grain=lengths, value=value)
+        return judged[0].describe(np.searchsorted(buckets.times, np.array([start])))
 
     recent = {
         "threshold": spec.tholdalert_recent_n + spec.tholdalert_snooze_n,

@@ -16,6 +16,8 @@ from anomstack_provider.detection.series import Series, split
 from anomstack_provider.steps.ports import MetricRows
 
 _ALERT_TYPES = tuple(dict.fromkeys(ROW_TYPES.values()))
+# Columns of summary_sql, named as in Anomstack, and what they count.
+_COUNTED = {"n_metric": "values", "n_score": "scores", "n_alert": "alerts"}
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,22 @@ class BatchSummary:
         return sum(getattr(metric, what) for metric in self.metrics.values())
 
 
-def summarise(spec: BatchSpec, as_of: datetime, store: MetricRows) -> BatchSummary:
+class CountsRefused(ValueError):
+    """The rows of ``summary_sql`` are no counts; the message says what is missing."""
+
+
+def summarise(spec: BatchSpec, as_of: datetime, store: MetricRows, counts: pd.DataFrame | None = None) -> BatchSummary:
     """
     Return what was stored in the ``summary_metric_timestamp_max_days_ago`` days before ``as_of``.
 
     Not evaluated is a metric with values and no score, and one with values in the
     ``dashboard_stale_metric_max_days_ago`` days before and none since. Three queries, whatever the number of metrics.
+
+    :param counts: the rows of ``summary_sql``, whose numbers are shown instead.
+    :raises CountsRefused: these have no such columns, or numbers that are none.
     """
     since = as_of - timedelta(days=spec.summary_metric_timestamp_max_days_ago)
-    frame = store.read(["metric", "score", *_ALERT_TYPES], since=since, until=as_of)
-    metrics = _counted(frame)
+    metrics = _counted(store.read(["metric", "score", *_ALERT_TYPES], since=since, until=as_of))
     stale = since - timedelta(days=spec.dashboard_stale_metric_max_days_ago)
     known = {*store.metric_names("metric", since=stale, until=as_of), *(n for n, m in metrics.items() if m.values)}
     left_out = known if spec.disable_score else set(spec.score_exclude_metrics)
@@ -66,7 +74,8 @@ def summarise(spec: BatchSpec, as_of: datetime, store: MetricRows) -> BatchSumma
     history = split(store.read(["metric"], since=None, until=as_of, newest=max(spec.train_min_n, 3), metrics=unscored))
     reasons = {name: _reason(spec, metrics.get(name), history.get(name), since, as_of) for name in unscored}
     not_evaluated = {name: why for name, why in reasons.items() if why}
-    return BatchSummary(spec.metric_batch, as_of, metrics, not_evaluated)
+    shown = metrics if counts is None else _given(spec, counts)
+    return BatchSummary(spec.metric_batch, as_of, shown, not_evaluated)
 
 
 def _counted(frame: pd.DataFrame) -> dict[str, MetricSummary]:
@@ -76,6 +85,25 @@ def _counted(frame: pd.DataFrame) -> dict[str, MetricSummary]:
         what = {"metric": "values", "score": "scores"}.get(kind, "alerts")
         counts.setdefault(name, Counter())[what] += 1 if what != "alerts" or value > 0 else 0
     return {name: MetricSummary(**found) for name, found in counts.items()}
+
+
+def _given(spec: BatchSpec, counts: pd.DataFrame) -> dict[str, MetricSummary]:
+    """Return the numbers of rows by metric as ``summary_sql`` counted them; rows of other batches are left out."""
+    counts = counts.rename(columns={column: str(column).lower() for column in counts.columns})
+    if missing := [column for column in ("metric_name", *_COUNTED) if column not in counts.columns]:
+        known = ", ".join(counts.columns) or "none"
+        raise CountsRefused(f"summary_sql: the result has no column {', '.join(missing)}; it has {known}")
+    if "metric_batch" in counts.columns:
+        counts = counts[counts["metric_batch"] == spec.metric_batch]
+    found: dict[str, Counter[str]] = {}
+    for column, what in _COUNTED.items():
+        numbers = pd.to_numeric(counts[column], errors="coerce")
+        if numbers.isna().any():
+            name = counts["metric_name"][numbers.isna()].iloc[0]
+            raise CountsRefused(f"summary_sql: {column} of metric {name!r} is not a number")
+        for name, number in zip(counts["metric_name"], numbers, strict=True):
+            found.setdefault(str(name), Counter())[what] += int(number)
+    return {name: MetricSummary(**numbers) for name, numbers in found.items()}
 
 
 def _reason(

@@ -107,15 +107,16 @@ class Track:
         """Return the alerts of the transitions in the buckets from ``first`` on."""
         start = events.quiet_start(self.fires, self.times, first, self.merging) or 0
         kept = np.flatnonzero((self.stopped == "") & (self.at >= start))
-        findings, severity, kept = _one_per_bucket(self.findings, kept, spec.priority(self.name))
-        happened = events.fold(self.times[start:], findings, severity, self.merging)
+        findings, severity, kept, kinds = _one_per_bucket(self.findings, kept, spec.priority(self.name))
+        limits = np.array(["threshold" in found for found in kinds], bool)
+        happened = events.fold(self.times[start:], findings, severity, self.merging, limits)
         moved = [replace(what, position=what.position + start) for what in happened]
 
         def passed(k: int) -> tuple[str, ...]:
             return tuple(verdict.passed(int(kept[k])) for verdict in self.verdicts)
 
         news = [what for what in moved if what.position >= first]
-        told = tell(spec, self.name, news, findings, self.quiet, passed)
+        told = tell(spec, self.name, news, findings, self.quiet, passed, kinds)
         return [one for one in told if not _is_settled(spec, self.said, one)] if self.said else told
 
     def stops(self, spec: BatchSpec, opening: int) -> list[Stopped]:
@@ -163,9 +164,9 @@ def _is_settled(spec: BatchSpec, said: Verdicts, one: Alert) -> bool:
 
 def _one_per_bucket(
     findings: Findings, kept: NDArray[np.intp], priority: Priority
-) -> tuple[Findings, NDArray[np.int8], NDArray[np.intp]]:
+) -> tuple[Findings, NDArray[np.int8], NDArray[np.intp], list[tuple[str, ...]]]:
     """
-    Return some of the findings, their severities and positions, those of one bucket and direction as one.
+    Return some of the findings, their severities, positions and kinds, those of one bucket and direction as one.
 
     It is the first of them, with the reasons of all and the severity of the worst.
     """
@@ -176,12 +177,13 @@ def _one_per_bucket(
     first = np.array([group[0] for group in groups.values()], np.intp)
     one = findings.take(first)
     worst = severity[first]
+    kinds = [tuple(findings.kind[group].tolist()) for group in groups.values()]
     for i, group in enumerate(groups.values()):
         if len(group) > 1:
             one.why[i] = tuple(reason for k in group for reason in findings.why[k])
             one.says[i] = next((findings.says[k] for k in group if findings.says[k]), "")
             worst[i] = severity[group].max()
-    return one, worst, first
+    return one, worst, first, kinds
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,20 @@ class DeliveryLedger:
 
         return self._run(update)
 
+    def delete_finished(self, before: datetime) -> int:
+        """Delete what was sent or suppressed and was recorded before ``before``; return how many. Makes no table."""
+
+        def delete(session: Session) -> int:
+            session.lock()
+            return session.execute(
+                template("delete_finished_deliveries"), metric_batch=self.metric_batch, before=before
+            )
+
+        try:
+            return self._dialect.run(self._hook, self.table, delete, write=True, wait=self._wait)
+        except TableMissing:
+            return 0
+
     def _run(self, work: Callable[[Session], T]) -> T:
         try:
             return self._dialect.run(self._hook, self.table, work, write=True, wait=self._wait)

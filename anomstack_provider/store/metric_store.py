@@ -23,6 +23,9 @@ from anomstack_provider.store.statements import template
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+# Rows that one transaction deletes at most.
+DELETED_AT_ONCE = 50_000
+
 
 class MetricStore:
     """
@@ -172,18 +175,44 @@ class MetricStore:
             self.ensure_table()
             return self._dialect.run(self._hook, self.table, write, write=True, wait=self._wait)
 
-    def delete_before(self, before: datetime) -> int:
-        """Delete the batch's rows of every type that are older than ``before``; return how many."""
+    def delete_before(self, before: datetime, *, spare: pd.DataFrame | None = None, most: int = DELETED_AT_ONCE) -> int:
+        """
+        Delete the batch's rows of every type that are older than ``before``; return how many.
+
+        :param spare: keys, in ``metric_name``, ``metric_type`` and ``metric_timestamp``, of rows that stay.
+        :param most: rows that one transaction deletes at most; others get their turn in between.
+        """
+        staged = None if spare is None or not len(spare) else checked_keys(spare, "keys to spare")
 
         def delete(session: Session) -> int:
             session.lock()
-            sql = template("delete_before", time=self._time_column(session))
-            return session.execute(sql, metric_batch=self.metric_batch, before=before)
+            time = self._time_column(session)
+            if staged is not None:
+                session.stage("anomstack_staged", staged)
+            sql = template("delete_before", *([] if staged is None else ["spare"]), time=time)
+            return session.execute(sql, metric_batch=self.metric_batch, before=before, most=most)
+
+        total, deleted = 0, most
+        try:
+            while deleted == most:
+                deleted = self._dialect.run(self._hook, self.table, delete, write=True, wait=self._wait)
+                total += deleted
+        except TableMissing:
+            return total
+        return total
+
+    def has_table(self) -> bool:
+        """Tell whether there is a table yet; raises what the database says of one that lacks a column."""
+
+        def look(session: Session) -> bool:
+            self._time_column(session)
+            session.columns(template("check_columns"))
+            return True
 
         try:
-            return self._dialect.run(self._hook, self.table, delete, write=True, wait=self._wait)
+            return self._dialect.run(self._hook, self.table, look, write=False, wait=self._wait)
         except TableMissing:
-            return 0
+            return False
 
     def _time_column(self, session: Session) -> str:
         if self._known_time_column is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
@@ -14,6 +15,8 @@ from anomstack_provider.store.session import LOCK_WAIT, Dialect, hook_name, pati
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+T = TypeVar("T")
 
 _SHOWN = 2000
 _TOKEN = re.compile(r"(motherduck_token=)[^&\s'\"]+")
@@ -28,20 +31,41 @@ def read_sql(hook: DbApiHook, sql: str, *, lock_wait: float = LOCK_WAIT) -> pd.D
     for, at most ``lock_wait`` seconds, then :class:`StoreBusy`; any other failure is a :class:`SourceError` with
     the statement in it. DuckDB's times with a zone come as naive UTC.
     """
+    return _run(hook, sql, lock_wait, _read)
+
+
+def run_sql(hook: DbApiHook, sql: str, *, lock_wait: float = LOCK_WAIT) -> int:
+    """
+    Run one statement in a transaction and return how many rows it changed, 0 where the database does not say.
+
+    The text may be in the dialects of :func:`read_sql`, or in SQLite's, which Anomstack's own ``delete_sql`` is in.
+    """
+    return _run(hook, sql, lock_wait, _change, dialects=("duckdb", "sqlite"))
+
+
+def _run(
+    hook: DbApiHook,
+    sql: str,
+    wait: float,
+    run: Callable[[Dialect, DbApiHook, str, float], T],
+    dialects: Sequence[str] = ("duckdb",),
+) -> T:
+    """Run the text as it is, and if the database refuses it, what it says if it is in one of ``dialects``."""
     dialect = source_dialect(hook)
     try:
-        return _read(dialect, hook, _without_semicolon(sql, dialect), lock_wait)
+        return run(dialect, hook, _without_semicolon(sql, dialect), wait)
     except StoreBusy:
         raise
     except Exception as error:
         if dialect.is_contention(error):
-            raise StoreBusy(f"{hook_name(hook)}: still busy after {lock_wait:.3g} s: {error}") from error
-        translated = _translated(sql, dialect)
-        if translated is not None:
-            try:
-                return _read(dialect, hook, translated, lock_wait)
-            except Exception as second:
-                error.add_note(f"Translated from DuckDB's dialect it failed as well: {second}")
+            raise StoreBusy(f"{hook_name(hook)}: still busy after {wait:.3g} s: {error}") from error
+        for written_in in dialects:
+            translated = _translated(sql, dialect, written_in)
+            if translated is not None:
+                try:
+                    return run(dialect, hook, translated, wait)
+                except Exception as second:
+                    error.add_note(f"Translated from the dialect of {written_in} it failed as well: {second}")
         reason = _TOKEN.sub(r"\1***", str(error).strip())
         raise SourceError(f"{hook_name(hook)} refused the SQL: {reason}\nThe SQL was:\n{_shown(sql)}") from error
 
@@ -53,6 +77,17 @@ def _read(dialect: Dialect, hook: DbApiHook, sql: str, wait: float) -> pd.DataFr
         return pd.DataFrame({name: _numbers(values) for name, values in columns.items()})
 
     return patience(dialect.is_contention, wait)(read)
+
+
+def _change(dialect: Dialect, hook: DbApiHook, sql: str, wait: float) -> int:
+    def change() -> int:
+        with dialect.connected(hook, wait) as connection:
+            dialect.begin(connection)
+            changed = dialect.execute(connection, sql, {})
+            dialect.commit(connection)
+        return max(changed, 0)  # -1 where the driver does not know
+
+    return patience(dialect.is_contention, wait)(change)
 
 
 def _numbers(values: Any) -> Any:
@@ -78,9 +113,9 @@ def _without_semicolon(sql: str, dialect: Dialect) -> str:
     return sql[: tokens[-1].end + 1] if tokens else sql
 
 
-def _translated(sql: str, dialect: Dialect) -> str | None:
-    """Return DuckDB's SQL in the database's dialect, None where there is nothing to translate or it is not."""
-    if dialect.engine in {"", "duckdb"}:
+def _translated(sql: str, dialect: Dialect, written_in: str) -> str | None:
+    """Return SQL of a dialect in the database's own, None where there is nothing to translate or it is not."""
+    if dialect.engine in {"", written_in}:
         return None
     import sqlglot
     from sqlglot import exp
@@ -89,13 +124,27 @@ def _translated(sql: str, dialect: Dialect) -> str | None:
     def spell(node: Any) -> Any:
         if isinstance(node, exp.Anonymous) and node.name.lower() == "get_current_timestamp":
             return exp.CurrentTimestamp()
-        return node
+        return _days_from_now(node) or node
 
     try:
-        translated: str = sqlglot.parse_one(sql, read="duckdb").transform(spell).sql(dialect=dialect.engine)
+        translated: str = sqlglot.parse_one(sql, read=written_in).transform(spell).sql(dialect=dialect.engine)
     except SqlglotError:
         return None
     return translated
+
+
+def _days_from_now(node: Any) -> Any:
+    """Return SQLite's ``date('now', '-30 day')`` as other engines say it; None for anything else."""
+    from sqlglot import exp
+
+    if not isinstance(node, exp.Anonymous) or node.name.lower() != "date" or len(node.expressions) != 2:
+        return None
+    moment, shift = (part.name.lower() for part in node.expressions)
+    days = re.fullmatch(r"\s*([+-]?\d+)\s+days?\s*", shift)
+    if moment != "now" or days is None:
+        return None
+    length = exp.Interval(this=exp.Literal.string(str(-int(days[1]))), unit=exp.var("DAY"))
+    return exp.Sub(this=exp.CurrentDate(), expression=length)
 
 
 def _shown(sql: str) -> str:

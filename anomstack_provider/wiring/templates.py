@@ -34,3 +34,19 @@ def template_context(spec: BatchSpec, window: RunWindow, context: Mapping[str, A
         "ts_nodash": start.strftime("%Y%m%dT%H%M%S"),
         "ts_nodash_with_tz": ts.replace("-", "").replace(":", ""),
     }
+
+
+def render_key(
+    spec: BatchSpec,
+    key: str,
+    text: str,
+    window: RunWindow,
+    context: Mapping[str, Any],
+    metrics_dir: str | None,
+) -> str:
+    """Return the text of a batch's ``*_sql`` key with its Jinja rendered; includes are found below the folder."""
+    from anomstack_provider.config.templating import render
+    from anomstack_provider.wiring import settings
+
+    folder = metrics_dir or settings.metrics_dir() or "."
+    return render(text, template_context(spec, window, context), folder, where=f"{spec.metric_batch}: {key}")

@@ -5,8 +5,9 @@ How well anomalies are found: ours, the compatible recipe and plain baselines si
 
 A dataset is ``hourly`` or ``daily`` (our own synthetic metrics), ``nab=FOLDER`` (a checkout of the Numenta benchmark),
 or the PREFIX of ``PREFIX.csv.gz`` and ``PREFIX_labels.json``. Every method walks forward: a bucket's score uses nothing
-after it. Ours and the compatible recipe run through the product's preview, with one configuration for all, trained
-daily. Nothing is cached. ``--scores`` writes score tables and labels, which the yardstick reads.
+after it. Ours and the compatible recipe run through the product's preview, with one configuration for all; ours is
+trained as by default, the compatible recipe daily. Nothing is cached. ``--scores`` writes score tables and labels,
+which the yardstick reads.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from anomstack_provider.alerting import events
 from anomstack_provider.alerting.events import Merging, Transition, fold, quiet_start
-from anomstack_provider.alerting.findings import DOWN, UP, Findings
+from anomstack_provider.alerting.findings import DOWN, UP, Findings, Flags
 from anomstack_provider.alerting.rules import SEVERITIES, fires, severity, smooth, worst_bucket
 
 SPIKE = (UP, 1.5)
@@ -47,12 +48,14 @@ def folded(buckets: list[Bucket], rule: Merging) -> list[tuple[str, int, str]]:
     return [(t.name, t.position, side) for t, side in _fold(buckets, rule)]
 
 
-def _fold(buckets: list[Bucket], rule: Merging) -> list[tuple[Transition, str]]:
+def _fold(
+    buckets: list[Bucket], rule: Merging, limits: Callable[[Findings], Flags] | None = None
+) -> list[tuple[Transition, str]]:
     at = [i for i, bucket in enumerate(buckets) if bucket]
     values = [100 + 10 * bucket[0] * bucket[1] for bucket in buckets if bucket]
     times = hours(len(buckets))
     findings = found(values, times=times[at])
-    told = fold(times, findings, severity(findings), rule)
+    told = fold(times, findings, severity(findings), rule, limits and limits(findings))
     return [(t, "up" if findings.direction[t.first] == UP else "down") for t in told]
 
 
@@ -303,3 +306,15 @@ def test_from_a_quiet_gap_on_the_past_does_not_matter(
 def test_a_fold_over_nothing_tells_nothing() -> None:
     assert folded([], merging()) == []
     assert events.quiet_start(np.zeros(0, bool), hours(0), 0, merging(snooze=3)) is None
+
+
+def test_the_first_bucket_beyond_a_limit_is_told_again_and_is_no_echo() -> None:
+    rule = merging(snooze=1, reach=3)
+    series: list[Bucket] = [(UP, 4.0), (UP, 4.1), (UP, 4.1), (UP, 0.5)]
+    assert [(t.name, t.position, t.fired) for t, _ in _fold(series, rule)] == [("opened", 0, 1)]
+    told = _fold(series, rule, lambda found: found.value > 140.5)
+    assert [(t.name, t.position, t.fired) for t, _ in told] == [("opened", 0, 1), ("escalated", 1, 2)]
+    told = _fold(series, rule, lambda found: found.value < 110)
+    assert [(t.name, t.position, t.fired) for t, _ in told] == [("opened", 0, 1), ("escalated", 3, 4)]
+    told = _fold(series, rule, lambda found: found.value > 100)
+    assert [(t.name, t.position, t.fired) for t, _ in told] == [("opened", 0, 1)], "it was told when it opened"

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from anomstack_provider.artifacts.model_store import (
     ModelStoreUnavailable,
     open_model_store,
 )
+from anomstack_provider.artifacts.plots import load_plot, save_plot
+from anomstack_provider.artifacts.probe import probe
+from anomstack_provider.artifacts.tidying import tidy
 
 KEY, SECRET, BUCKET = "artifacts-key", "artifacts-secret", "model-bucket"
 PORTS = ["master.port", "volume.port", "filer.port", "s3.port"]
@@ -141,6 +144,34 @@ def test_saved_loaded_and_pruned(
     assert s3.load(key) is not None
 
 
+def test_what_nobody_reads_is_removed(s3: ModelStore, key: ModelKey, endpoint: str, folder: str) -> None:
+    s3.save(key, {"m": 1}, {})
+    s3.save(key, {"m": 2}, {})
+    s3.save(replace(key, config_hash="other"), {}, {})
+    s3.save(replace(key, shard=1, shards=2), {}, {})
+    s3.save(replace(key, tick=datetime(2013, 2, 1, tzinfo=UTC)), {}, {})
+    before = objects(endpoint, folder)
+    now = datetime.now(UTC)
+    day = timedelta(days=1)
+    assert tidy(s3.files, "flights", 1, key.config_hash, 1, now - day) == []
+    assert objects(endpoint, folder) == before
+    assert len(tidy(s3.files, "flights", 1, key.config_hash, 1, now + day)) == 4
+    assert len(objects(endpoint, folder)) == 2
+    bundle = s3.load(key)
+    assert bundle is not None
+    assert bundle.models == {"m": 2}
+    assert tidy(s3.files, "flights", 1, key.config_hash, 1, now + day) == []
+
+
+def test_a_plot_and_a_probe(s3: ModelStore, endpoint: str, folder: str) -> None:
+    probe(s3.files)
+    assert objects(endpoint, folder) == []
+    save_plot(s3.files, "flights", b"one")
+    assert save_plot(s3.files, "flights", b"two").endswith("/plots/flights/latest.png")
+    assert load_plot(s3.files, "flights") == b"two"
+    assert objects(endpoint, folder) == ["plots/flights/latest.png"]
+
+
 def test_what_others_write_is_seen(s3: ModelStore, key: ModelKey, endpoint: str, folder: str) -> None:
     later = replace(key, tick=datetime(2013, 2, 9, tzinfo=UTC))
     s3.save(later, {"m": 1}, {})
@@ -233,3 +264,35 @@ def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, key: ModelK
     store = open_model_store(f"s3://nobody_there@{BUCKET}/models", "/nowhere")
     with pytest.raises(ModelStoreUnavailable, match="Check model_path and its connection"):
         store.load(key)
+
+
+def test_the_example_of_models_in_s3_keeps_them_there(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """metrics/examples/s3_models from ingest to alert; but for the name of the bucket as it stands."""
+    from anomstack_provider.runtime.window import RunWindow
+    from anomstack_provider.steps.alert import alert
+    from anomstack_provider.steps.ingest import ingest
+    from anomstack_provider.steps.score import score
+    from anomstack_provider.steps.train import train
+    from anomstack_provider.wiring.batches import load_spec, open_stores
+    from anomstack_provider.wiring.fetch import fetch_outside_airflow
+
+    metrics = str(Path(__file__).parents[2] / "metrics")
+    monkeypatch.setenv("AIRFLOW__ANOMSTACK__DUCKDB_PATH", str(tmp_path / "anomstack.duckdb"))
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection(endpoint))
+    path = load_spec("s3_models", metrics).model_path.replace("my-bucket", BUCKET)
+    monkeypatch.setenv("ANOMSTACK__S3_MODELS__MODEL_PATH", path)
+    monkeypatch.setenv("ANOMSTACK__S3_MODELS__SCORE_MAX_N", "1")  # no model for each day before the window
+    spec = load_spec("s3_models", metrics)
+    stores = open_stores(spec)
+    window = RunWindow(datetime(2026, 4, 30, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC))
+    ingest(spec, window, stores.metrics, lambda part: fetch_outside_airflow(spec, part, metrics))
+    train(spec, window, stores.metrics, stores.models)
+    stored = objects(endpoint, "anomstack/models")
+    assert [name.split("/")[0] for name in stored] == ["s3_models"] * len(stored)
+    assert sum(name.endswith("manifest.json") for name in stored) == len(stored) // 2 >= 1
+    score(spec, window, stores.metrics, stores.models)
+    (found,) = alert(spec, window, stores.metrics, stores.models).alerts
+    assert (found.metric_name, found.transition, found.direction) == ("parcels", "opened", "down")
+    assert set(stored) <= set(objects(endpoint, "anomstack/models"))

@@ -158,7 +158,7 @@ def test_the_seasonal_recipe_has_defaults_of_its_own():
     other = {key for key in BatchSpec.model_fields if getattr(bare, key) != getattr(anomstack, key)}
     assert {key: getattr(bare, key) for key in other} == {
         "recipe": "seasonal",
-        "train_cron_schedule": "@daily",
+        "train_cron_schedule": "0 */12 * * *",
         "train_max_n": 5000,
         "train_metric_timestamp_max_days_ago": 730,
         "alert_threshold": None,
@@ -166,6 +166,7 @@ def test_the_seasonal_recipe_has_defaults_of_its_own():
         "alert_smooth_n": 0,
         "merge_max_gap": timedelta(days=1),
         "freshness": "auto",
+        "delete_after_n_days": 1095,
     }
 
 
@@ -521,6 +522,35 @@ def test_cautions_name_the_key_as_it_was_written():
     assert spec(alert_always=True, alert_threshold=0.9).cautions() == [
         ("alert_always", "no effect in this version: alert_always")
     ]
+
+
+def test_deleting_what_is_still_read_is_a_caution():
+    kept = {"train_metric_timestamp_max_days_ago": 100, "score_metric_timestamp_max_days_ago": 30}
+    assert spec(**kept, delete_after_n_days=100).cautions() == []
+    assert spec(**kept, delete_after_n_days=99).cautions() == [
+        ("delete_after_n_days", "deletes after 99 days, but train_metric_timestamp_max_days_ago reads 100")
+    ]
+    ((key, text),) = spec(**kept, delete_after_n_days=6).cautions()
+    assert key == "delete_after_n_days"
+    assert [part.split()[0] for part in text.split("but ")[1].split(", ")] == [
+        "train_metric_timestamp_max_days_ago",
+        "score_metric_timestamp_max_days_ago",
+        "event_expires",
+    ]
+    assert spec(**kept, delete_after_n_days=6, disable_delete=True).cautions() == []
+    off = {"disable_train": True, "disable_score": True, "disable_alert": True}
+    assert spec(**kept, **off, delete_after_n_days=6).cautions() == []
+    for recipe in ("seasonal", "anomstack"):
+        assert spec(recipe=recipe).cautions() == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [f"{job}_{what}" for job in ("plot", "delete") for what in ("cron_schedule", "default_schedule_status", "sql")],
+)
+def test_the_keys_of_plot_and_delete_act(key: str):
+    values = {"cron_schedule": "0 5 * * *", "default_schedule_status": "RUNNING", "sql": "SELECT 1"}
+    assert spec(**{key: values[key.partition("_")[2]]}).cautions() == []
 
 
 def test_a_channel_that_is_named_and_has_no_destination_is_a_caution():

@@ -21,6 +21,9 @@ from anomstack_provider.runtime.airflow_compat import AirflowFailException
 
 Dags = Callable[..., dict[str, Any]]
 HEALTH = "anomstack_health_of_config"
+DELETE, CHECK = "anomstack_delete_of_batches", "anomstack_check_of_batches"
+# What a folder has beside its batches.
+OF_FOLDER = {HEALTH, DELETE, CHECK}
 
 
 def fails_with(dag: DAG, task_id: str) -> str:
@@ -30,17 +33,19 @@ def fails_with(dag: DAG, task_id: str) -> str:
     return str(caught.value)
 
 
-def test_a_batch_is_four_steps_in_a_row_and_a_watch_over_them(folder, dags: Dags) -> None:
+def test_a_batch_is_its_steps_in_a_row_and_a_watch_over_them(folder, dags: Dags) -> None:
     folder.batch("sales")
     found = dags()
-    assert set(found) == {"anomstack_sales", HEALTH}
+    assert set(found) == {"anomstack_sales", *OF_FOLDER}
     dag = found["anomstack_sales"]
     assert {t.task_id: t.upstream_task_ids for t in dag.tasks} == {
         "ingest": set(),
         "train": {"ingest"},
         "score": {"train"},
         "alert": {"score"},
-        "watch": {"ingest", "train", "score", "alert"},
+        "plot": {"alert"},
+        "publish": {"alert"},
+        "watch": {"ingest", "train", "score", "alert", "plot", "publish"},
     }
     # Whatever became of the step before; the run is as red as its worst step because the watch is its only leaf.
     assert {t.task_id: t.trigger_rule.value for t in dag.tasks} == {
@@ -48,6 +53,8 @@ def test_a_batch_is_four_steps_in_a_row_and_a_watch_over_them(folder, dags: Dags
         "train": "all_done",
         "score": "all_done",
         "alert": "all_done",
+        "plot": "all_done",
+        "publish": "all_done",
         "watch": "one_failed",
     }
 
@@ -85,10 +92,11 @@ def test_a_new_dag_starts_as_the_batch_says_or_as_airflow_does(
     assert dags()["anomstack_sales"].is_paused_upon_creation is paused
 
 
-@pytest.mark.parametrize("off", ["ingest", "train", "score", "alert"])
+@pytest.mark.parametrize("off", ["ingest", "train", "score", "alert", "plot"])
 def test_a_step_that_is_switched_off_is_left_out_of_the_row(folder, dags: Dags, off: str) -> None:
     folder.batch("sales", f"disable_{off}: true")
-    steps = [step for step in ("ingest", "train", "score", "alert") if step != off]
+    gone = {off, "publish"} if off == "alert" else {off}
+    steps = [step for step in ("ingest", "train", "score", "alert", "plot", "publish") if step not in gone]
     dag = dags()["anomstack_sales"]
     assert [t.task_id for t in dag.topological_sort()] == [*steps, "watch"]
     assert dag.get_task("watch").upstream_task_ids == set(steps)
@@ -107,7 +115,7 @@ def test_a_language_model_is_asked_between_score_and_alert_if_it_is_switched_on(
 
 
 def test_one_step_alone_needs_no_watch(folder, dags: Dags) -> None:
-    folder.batch("sales", "disable_train: true\ndisable_score: true\ndisable_alert: true")
+    folder.batch("sales", "\n".join(f"disable_{step}: true" for step in ("train", "score", "alert", "plot")))
     assert [t.task_id for t in dags()["anomstack_sales"].tasks] == ["ingest"]
 
 
@@ -124,6 +132,8 @@ def test_shards_map_train_and_score(folder, dags: Dags) -> None:
         "train": True,
         "score": True,
         "alert": False,
+        "plot": False,
+        "publish": False,
         "watch": False,
     }
     assert dag.get_task("score").expand_input.value == {"shard": [0, 1, 2]}
@@ -146,7 +156,7 @@ def test_a_broken_batch_is_a_stub_of_the_same_id_and_its_neighbours_are_whole(fo
     folder.batch("fine")
     folder.write("bad.yaml", "metric_batch: bad\nschedule: '@daily'\nalert_treshold: 1\ningest_sql: SELECT 1\n")
     found = dags()
-    assert set(found) == {"anomstack_fine", "anomstack_bad", HEALTH}
+    assert set(found) == {"anomstack_fine", "anomstack_bad", *OF_FOLDER}
     assert "ingest" in found["anomstack_fine"].task_ids
     stub = found["anomstack_bad"]
     assert set(stub.tags) == {"anomstack", "config-error"}
@@ -202,7 +212,7 @@ def test_a_batch_cannot_take_the_place_of_the_health_dag(folder, dags: Dags) -> 
     folder.batch("health_of_config")
     found = dags()
     assert [t.task_id for t in found[HEALTH].tasks] == ["check"]
-    batch = next(dag for dag_id, dag in found.items() if dag_id != HEALTH)
+    batch = next(dag for dag_id, dag in found.items() if dag_id not in OF_FOLDER)
     assert "ingest" in batch.task_ids
 
 
@@ -278,11 +288,12 @@ def test_weird_names_have_dags_of_their_own(folder, dags: Dags) -> None:
     for number, name in enumerate(WEIRD):
         folder.write(f"{number}.yaml", f"metric_batch: {json.dumps(name, ensure_ascii=False)}\ningest_sql: SELECT 1\n")
     found = dags()
-    assert len(found) == len(WEIRD) + 1
+    assert len(found) == len(WEIRD) + len(OF_FOLDER)
+    assert len(found[DELETE].task_ids) == len(WEIRD)
     for dag in found.values():
         assert re.fullmatch(r"[A-Za-z0-9_.-]{1,250}", dag.dag_id)
         assert "config-error" not in dag.tags
-    batches = {dag.get_task("ingest").metric_batch for dag_id, dag in found.items() if dag_id != HEALTH}
+    batches = {dag.get_task("ingest").metric_batch for dag_id, dag in found.items() if dag_id not in OF_FOLDER}
     assert batches == set(WEIRD)
 
 
@@ -301,7 +312,10 @@ def test_different_names_are_different_valid_ids(names: list[str]) -> None:
 
 def test_the_prefix_is_the_callers(folder, dags: Dags) -> None:
     folder.batch("sales")
-    assert set(dags(dag_id_prefix="team_")) == {"team_sales", "team_health_of_config"}
+    assert set(dags(dag_id_prefix="team_")) == {
+        "team_sales",
+        *(dag_id.replace("anomstack", "team") for dag_id in OF_FOLDER),
+    }
 
 
 # --- parsing ---------------------------------------------------------------------------------------------------------
@@ -410,7 +424,7 @@ def test_a_batch_cannot_take_the_name_of_the_summary(folder, dags: Dags) -> None
     folder.batch("summary_of_batches", TEAM)
     found = dags()
     assert [task.task_id for task in found[SUMMARY].tasks] == ["send_0_email"]
-    assert len(found) == 3
+    assert len(found) == 2 + len(OF_FOLDER)
 
 
 def test_a_worker_builds_the_summary_alone(folder, dags: Dags, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,7 +438,90 @@ def test_a_summary_that_cannot_be_made_stops_no_batch(folder, dags: Dags, monkey
         raise RuntimeError("no channels today")
 
     folder.batch("a", TEAM)
-    monkeypatch.setattr("anomstack_provider.dag_factory.open_channels", refuse)
+    monkeypatch.setattr("anomstack_provider.folder_dags.open_channels", refuse)
     found = dags()
-    assert set(found) == {"anomstack_a", HEALTH}
+    assert set(found) == {"anomstack_a", *OF_FOLDER}
     assert "the summary: RuntimeError: no channels today" in fails_with(found[HEALTH], "check")
+
+
+def test_summaries_that_start_otherwise_are_dags_of_their_own(folder, dags: Dags) -> None:
+    folder.batch("a", TEAM)
+    folder.batch("b", f"{TEAM}\nsummary_default_schedule_status: RUNNING")
+    found = dags()
+    (running,) = [dag_id for dag_id in found if dag_id.startswith(f"{SUMMARY}_")]
+    assert (found[SUMMARY].is_paused_upon_creation, found[running].is_paused_upon_creation) == (None, False)
+    assert [task.batches for task in found[running].tasks] == [["b"]]
+
+
+# --- deleting, checking and plotting
+
+
+def test_batches_are_deleted_from_by_schedule_timezone_and_status(folder, dags: Dags) -> None:
+    folder.batch("a", "retries: 4\nowner: data-team")
+    folder.batch("b c")
+    folder.batch("keeps", "disable_delete: true")
+    folder.batch("off", "disable_batch: true")
+    folder.batch("berlin", "timezone: Europe/Berlin")
+    folder.batch("later", "delete_cron_schedule: 0 12 * * *\ndelete_default_schedule_status: STOPPED")
+    found = dags()
+    tasks = {task.metric_batch: task for task in found[DELETE].tasks}
+    assert set(tasks) == {"a", "b c"}
+    assert tasks["a"].task_id == "a"
+    assert re.fullmatch(r"b_c_[0-9a-f]{8}", tasks["b c"].task_id)
+    assert (tasks["a"].retries, tasks["a"].owner) == (4, "data-team")
+    assert all(not task.upstream_task_ids for task in tasks.values())
+    assert found[DELETE].is_paused_upon_creation is None
+    others = {
+        task.metric_batch: found[dag_id]
+        for dag_id in found
+        if dag_id.startswith(f"{DELETE}_")
+        for task in found[dag_id].tasks
+    }
+    assert set(others) == {"berlin", "later"}
+    assert others["later"].is_paused_upon_creation is True
+
+
+def test_a_folder_without_batches_has_nothing_to_delete_or_check(folder, dags: Dags) -> None:
+    folder.batch("sales", "disable_batch: true")
+    assert set(dags()) == {HEALTH}
+
+
+def test_a_batch_cannot_take_the_names_of_these_dags(folder, dags: Dags) -> None:
+    folder.batch("delete_of_batches")
+    folder.batch("check_of_batches")
+    found = dags()
+    assert len(found) == 2 + len(OF_FOLDER)
+    assert {task.metric_batch for task in found[DELETE].tasks} == {"delete_of_batches", "check_of_batches"}
+    assert found[CHECK].task_ids == ["check"]
+
+
+def test_the_check_starts_by_itself_once_a_day(folder, dags: Dags) -> None:
+    folder.batch("a")
+    assert dags()[CHECK].is_paused_upon_creation is False
+    assert dags()[CHECK].get_task("check").retries == 1
+
+
+@pytest.mark.parametrize("dag_id", [DELETE, CHECK])
+def test_a_worker_builds_one_of_them_alone(folder, dags: Dags, monkeypatch: pytest.MonkeyPatch, dag_id: str) -> None:
+    folder.batch("a")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
+    assert set(dags()) == {dag_id}
+
+
+@pytest.mark.parametrize(
+    ("ingest", "plot", "is_there"),
+    [
+        (None, None, True),
+        (None, "STOPPED", True),
+        ("STOPPED", "STOPPED", True),  # the status of the whole DAG: starting it starts all of it
+        ("RUNNING", "STOPPED", False),
+        ("RUNNING", None, True),
+        ("RUNNING", "RUNNING", True),
+    ],
+)
+def test_a_plot_that_is_stopped_beside_a_running_ingest_is_left_out(
+    folder, dags: Dags, ingest: str | None, plot: str | None, is_there: bool
+) -> None:
+    given = {"ingest": ingest, "plot": plot}
+    folder.batch("a", "\n".join(f"{job}_default_schedule_status: {said}" for job, said in given.items() if said))
+    assert ("plot" in dags()["anomstack_a"].task_ids) is is_there

@@ -35,6 +35,8 @@ def test_without_routes_the_methods_of_the_kind(make_alert: Callable[..., Alert]
     routing = Routing(spec(alert_methods="slack, pager", tholdalert_methods="email"))
     assert routing.channels(make_alert()) == ("slack", "pager")
     assert routing.channels(make_alert(kind="threshold")) == ("email",)
+    assert routing.channels(make_alert(kinds=("anomaly", "threshold"))) == ("slack", "pager", "email")
+    assert routing.channels(make_alert(kinds=("anomaly", "change"))) == ("slack", "pager")
     assert list(open_channels(spec(alert_methods="slack", tholdalert_methods="email"))) == ["slack", "email"]
     assert Routing(spec(alert_methods="slack")).channels(make_alert(kind="threshold")) == ("slack",)
 

@@ -33,8 +33,9 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.pushed[key] = json.loads(json.dumps(value))
 
-    def xcom_pull(self, task_ids: str) -> Any:
-        return self.left_by.get(task_ids)
+    def xcom_pull(self, task_ids: str, key: str = "return_value") -> Any:
+        left = self.left_by.get(task_ids)
+        return left if key == "return_value" else (left or {}).get(key)
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,7 @@ class Emitted:
 
 
 class Recorded(dict[str, list[Emitted]]):
-    """The border to Airflow's record of asset events: those of the tasks that succeeded, by alias."""
-
-    def __getitem__(self, alias: Any) -> list[Emitted]:
-        return self.get(alias.name, [])
+    """The border to Airflow's record of asset events: those of the tasks that succeeded, by name of the alias."""
 
     def add(self, emitted: OutletEventAccessors) -> None:
         for alias, accessor in emitted.items():
@@ -88,7 +86,7 @@ class Task:
         self.ti = TaskInstance()
         self.recorded = Recorded() if recorded is None else recorded
         self.context: Any = {
-            "inlet_events": self.recorded,
+            "inlet_events": [self.recorded.get(inlet.name, []) for inlet in operator.inlets],
             "outlet_events": OutletEventAccessors(),
             "dag_run": DagRun(**fields),
             "ti": self.ti,

@@ -120,6 +120,7 @@ def test_a_run_in_which_all_is_well_is_green(generated, query: Query, mails: lis
         ("train", -1): "success",
         ("score", -1): "success",
         ("alert", -1): "success",
+        ("publish", -1): "success",
         ("watch", -1): "skipped",
     }
     assert state == "success"
@@ -145,7 +146,7 @@ def test_airflow_has_one_asset_event_per_event_however_often_a_run_is_repeated(g
     (first, updates), (second, updates_then) = counted
     assert (first, second) == (1, 1)
     assert updates_then == updates + 1
-    assert opened[0]["metric_name"] == "calls"
+    assert [alert["metric_name"] for alert in opened[0]["alerts"]] == ["calls"]
 
 
 def test_one_bad_metric_turns_the_run_red_and_its_neighbours_are_alerted(
@@ -159,6 +160,7 @@ def test_one_bad_metric_turns_the_run_red_and_its_neighbours_are_alerted(
         ("score", 0): "success",
         ("score", 1): "success",
         ("alert", -1): "success",
+        ("publish", -1): "success",
         ("watch", -1): "failed",
     }
     assert state == "failed"
@@ -202,8 +204,9 @@ def test_a_language_model_that_is_down_turns_the_run_red_and_keeps_no_alert_back
 
 
 def test_a_run_without_a_logical_date_runs_as_of_the_last_midnight(generated, query: Query, mails: list[Any]) -> None:
-    state, _, _ = ran(generated["anomstack_fine"], None)
+    state, tasks, _ = ran(generated["anomstack_fine"], None)
     assert state == "success"
+    assert tasks["publish", -1] == "skipped", "there is nothing to publish"
     newest = query("SELECT max(metric_timestamp) FROM fine_metrics WHERE metric_type = 'score'")[0][0]
     assert newest.time().isoformat() == "00:00:00"
     assert 1 <= (datetime.now(UTC).replace(tzinfo=None) - newest).total_seconds() / 86_400 < 2.1

@@ -70,9 +70,8 @@ def test_it_agrees_with_what_the_runs_told(gated: Gated, operator: Any, mails: l
         Task(operator(AnomstackScoreOperator, config=BATCH), interval).run()
         alert = Task(operator(AnomstackAlertOperator, config=BATCH), interval)
         alert.run()
-        for events in alert.recorded.values():
-            for event in events:
-                (open_now.add if event.uri.endswith("/opened") else open_now.discard)(event.extra["event_id"])
+        for told in alert.ti.pushed.get("transitions", []):
+            (open_now.add if told["transition"] == "opened" else open_now.discard)(told["event_id"])
         assert bool(shut) == bool(open_now), day
         assert gated(interval[0]) == shut, "scored or not"
     assert mails

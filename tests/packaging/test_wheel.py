@@ -57,8 +57,8 @@ folder = pathlib.Path(anomstack_provider.__file__).parent / "example_dags"
 loaded = [pathlib.Path(path).name for path in list_py_file_paths(folder, safe_mode=True)]
 print("FOUND", sorted(path.name for path in folder.glob("*.py")), sorted(loaded))
 """
-    examples = ["anomaly_gate.py", "anomaly_response.py"]
-    assert f"FOUND {[*examples, 'anomstack_dags.py']} {examples}" in installation.python("-c", code).stdout
+    examples = ["anomaly_gate.py", "anomaly_notifier.py", "anomaly_response.py", "operators_by_hand.py"]
+    assert f"FOUND {sorted([*examples, 'anomstack_dags.py'])} {examples}" in installation.python("-c", code).stdout
 
 
 def test_licence_is_in_the_wheel(wheel: Path):

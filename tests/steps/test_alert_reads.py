@@ -61,6 +61,30 @@ def test_buckets_that_have_their_scores_are_read_once_and_nothing_is_trained() -
     assert store.asked == [None]
 
 
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [(1, '{"grain": "1'), (1, '{"grain": 5}'), (1, '{"grain": "soon"}'), (45, '{"value": 1, "grain"'), (45, '"grain"')],
+)
+def test_a_score_row_that_cannot_be_read_stops_no_neighbour(hours: int, text: str) -> None:
+    spec = BatchSpec(metric_batch="b", ingest_sql="select 1", schedule="@hourly", alert_threshold=0.9)
+    lasting, spike = np.zeros(200), np.zeros(200)
+    lasting[-40:] = spike[-1] = 1.0
+    store = rows_of({"odd": lasting, "spiked": spike, "fine": np.zeros(200)})
+    stamp = pd.Timestamp(NOW.replace(tzinfo=None)) - hours * HOUR
+    row = {"metric_name": "odd", "metric_type": "score", "metric_timestamp": stamp, "metric_value": 1.0}
+    store.replace(pd.DataFrame([{**row, "metadata": text}]).astype({"metric_timestamp": "datetime64[us]"}))
+
+    found = alert(spec, RunWindow(NOW - HOUR, NOW), store, Untrained())
+
+    assert {one.metric_name for one in found.alerts} == {"spiked"}
+    assert {name: what.partition(":")[0] for name, what in found.result.outcomes.items()} == {
+        "odd": "failed",
+        "spiked": "alerted",
+        "fine": "evaluated",
+    }
+    assert "one of its score rows has metadata that cannot be read" in found.result.outcomes["odd"]
+
+
 def test_only_metrics_of_which_something_was_found_are_read_further_back() -> None:
     spec = BatchSpec(metric_batch="b", ingest_sql="select 1", schedule="@hourly", alert_threshold=0.9)
     lasting = np.zeros(200)

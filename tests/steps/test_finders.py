@@ -18,9 +18,9 @@ from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.finders import (
     closed_buckets,
     history,
+    judge_levels,
     judge_thresholds,
-    levels_changed,
-    thresholds_crossed,
+    nothing,
 )
 from anomstack_provider.steps.lateness import ALWAYS_LATE, Lateness, findings_of, late_batch, late_data
 from anomstack_provider.steps.training import stamp
@@ -38,6 +38,12 @@ def rows(kind: str, name: str, found: Findings, ends: np.ndarray, more: Any = No
     return {(end, kind, name, *row) for end, *row in zip(ends.tolist(), *columns, *numbers, more, strict=True)}
 
 
+def found_by(finder: Any, spec: Any, name: str, buckets: Any) -> Findings:
+    """What one finder finds; nothing for a metric that it does not judge."""
+    judged = finder(spec, name, buckets)
+    return judged.findings if judged else nothing("change")
+
+
 def all_found(rig: Rig, window: RunWindow) -> Found:
     """What is found in the buckets that closed in the window."""
     spec, cut = rig.spec, window.start - rig.spec.completeness_delay
@@ -46,8 +52,8 @@ def all_found(rig: Rig, window: RunWindow) -> Found:
     stored = rig.store.read(["metric"], since=cut - time, until=window.end, newest=points + 1, cut=cut)
     for name, series in split(stored).items():
         buckets = closed_buckets(spec, series, window, max(series.before(stamp(cut)) - 1, 0))
-        for kind, finder in (("threshold", thresholds_crossed), ("change", levels_changed)):
-            own = finder(spec, name, buckets)
+        for kind, finder in (("threshold", judge_thresholds), ("change", judge_levels)):
+            own = found_by(finder, spec, name, buckets)
             found |= rows(kind, name, own, buckets.ends[np.searchsorted(buckets.times, own.times)])
     late = late_data(spec, window, rig.store, 3)
     whole = batch_of(rig, window, late)
@@ -85,7 +91,7 @@ def test_thresholds_by_hand(rig: Callable[..., Rig]) -> None:
     b.put("a", np.array([100, 112, 112.01, 88, 87.5]))
     window = b.window("2024-01-04", "2024-01-06")
     series = split(b.rows("metric"))["a"]
-    found = thresholds_crossed(b.spec, "a", closed_buckets(b.spec, series, window))
+    found = found_by(judge_thresholds, b.spec, "a", closed_buckets(b.spec, series, window))
     assert found.times.astype("datetime64[D]").astype(str).tolist() == ["2024-01-03", "2024-01-05"]
     assert (found.direction.tolist(), found.value.tolist()) == ([1, -1], [112.01, 87.5])
     assert (found.lower.tolist(), found.upper.tolist()) == ([88, 88], [112, 112])
@@ -100,37 +106,40 @@ def test_thresholds_by_hand(rig: Callable[..., Rig]) -> None:
     assert (quiet.value.tolist(), quiet.upper.tolist(), quiet.direction.tolist()) == ([112], [112], [0])
     assert quiet.why.tolist() == [()]
     still_open = closed_buckets(b.spec, series, b.window("2024-01-04", "2024-01-05"))
-    assert len(thresholds_crossed(b.spec, "a", still_open)) == 1
+    assert len(found_by(judge_thresholds, b.spec, "a", still_open)) == 1
     for keys in ({"disable_tholdalert": True}, {"tholdalert_exclude_metrics": ["a"]}, {"tholdalert_thresholds": {}}):
-        assert len(thresholds_crossed(b.spec.model_copy(update=keys), "a", closed_buckets(b.spec, series, window))) == 0
+        assert (
+            len(found_by(judge_thresholds, b.spec.model_copy(update=keys), "a", closed_buckets(b.spec, series, window)))
+            == 0
+        )
 
 
 def test_changes_by_hand(rig: Callable[..., Rig]) -> None:
     b = rig(disable_change=False)
     series = Series(*days([*noise(40).round(4), 100_000, 100]))
     buckets = closed_buckets(b.spec, series, b.window("2024-02-10", "2024-02-12"), first=30)
-    found = levels_changed(b.spec, "a", buckets)
+    found = found_by(judge_levels, b.spec, "a", buckets)
     assert (found.times[-1], found.direction[-1]) == (series.times[40], 1)
     assert found.expected[-1] == np.median(series.values[:40])
     assert found.lower[-1] < found.expected[-1] < found.upper[-1] < found.value[-1] == 100_000
     assert "median deviations above" in found.why[-1][0]
     for keys in ({"disable_change": True}, {"change_exclude_metrics": ["a"]}, {"change_include_metrics": ["z"]}):
-        assert len(levels_changed(b.spec.model_copy(update=keys), "a", buckets)) == 0
+        assert len(found_by(judge_levels, b.spec.model_copy(update=keys), "a", buckets)) == 0
     included = b.spec.model_copy(update={"change_include_metrics": ("a",)})
-    assert len(levels_changed(included, "a", buckets)) == len(found)
+    assert len(found_by(judge_levels, included, "a", buckets)) == len(found)
 
 
 def days(values: list[float]) -> tuple[np.ndarray, np.ndarray]:
     return np.datetime64("2024-01-01", "us") + np.arange(len(values)) * np.timedelta64(1, "D"), np.array(values)
 
 
-@pytest.mark.parametrize("finder", [thresholds_crossed, levels_changed])
+@pytest.mark.parametrize("finder", [judge_thresholds, judge_levels])
 def test_no_points_no_findings(rig: Callable[..., Rig], finder: Any) -> None:
     b = rig(disable_change=False, tholdalert_thresholds=BOUNDS, disable_tholdalert=False)
     window = b.window("2024-01-04", "2024-01-06")
     for n in (0, 1, 2):
         series = EMPTY if not n else Series(*days([100.0] * n))
-        assert len(finder(b.spec, "a", closed_buckets(b.spec, series, window))) == 0
+        assert len(found_by(finder, b.spec, "a", closed_buckets(b.spec, series, window))) == 0
 
 
 KINDS: dict[str, tuple[dict[str, Any], str]] = {

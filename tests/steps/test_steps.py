@@ -329,6 +329,20 @@ def test_a_spike_is_one_alert_with_all_that_a_message_needs(rig: RigOf) -> None:
     assert [stored_alerts(text) for text in stored["metadata"]] == [[found], [closed]]
 
 
+def test_an_alert_has_all_kinds_that_its_event_found_so_far(rig: RigOf) -> None:
+    limits = {"disable_change": True, "disable_tholdalert": False, "tholdalert_thresholds": {"m": {"upper": 250}}}
+    r = rig(**LOUD, **limits)
+    values = spiked(60, 50)
+    values[51] = values[50] + 60  # a little worse, and beyond the threshold
+    r.put("m", values)
+    (opened, escalated) = run(r, "2024-02-20", "2024-02-22").alerts
+    assert (opened.transition, opened.kinds) == ("opened", ())
+    assert (escalated.transition, escalated.kind, escalated.kinds) == ("escalated", "anomaly", ("anomaly", "threshold"))
+    assert [alert.kinds for alert in stored_alerts(r.rows("alert")["metadata"].iloc[1])] == [escalated.kinds]
+    (*_, closed) = run(r, "2024-02-22", "2024-02-26").alerts
+    assert (closed.transition, closed.kinds) == ("closed", ("anomaly", "threshold"))
+
+
 def test_the_same_run_again_gives_the_same_alert_and_row(rig: RigOf) -> None:
     r = rig(**LOUD)
     r.put("m", spiked(60, 50))

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from anomstack_provider.steps.overlay import MemoryRows
-from anomstack_provider.steps.summary import BatchSummary, MetricSummary, summarise, worst_first
+from anomstack_provider.steps.summary import BatchSummary, CountsRefused, MetricSummary, summarise, worst_first
 from tests.steps.conftest import Rig, at
 
 AS_OF = "2024-03-01"
@@ -55,6 +56,30 @@ def test_metrics_that_are_not_scored_are_not_missed(rig: Callable[..., Rig]) -> 
 def test_a_batch_without_rows_has_an_empty_summary(rig: Callable[..., Rig]) -> None:
     found = summarise(rig().spec, at(AS_OF), MemoryRows())
     assert (found.metrics, found.not_evaluated, found.total("alerts")) == ({}, {}, 0)
+
+
+def test_the_batchs_own_counts_take_the_place_of_ours(rig: Callable[..., Rig]) -> None:
+    r = rig(schedule="@hourly")
+    put(r, "orders", "metric", "2024-02-25", 24 * 5)
+    put(r, "young", "metric", "2024-02-29T20:00", 4)
+    columns = {"METRIC_NAME": ["orders", "x"], "n_metric": [7, 1], "n_score": ["5", "1"], "n_alert": [3, 1]}
+    counts = pd.DataFrame({**columns, "metric_batch": ["b", "another"]})
+    found = summarise(r.spec, at(AS_OF), r.store, counts)
+    assert found.metrics == {"orders": MetricSummary(values=7, scores=5, alerts=3)}
+    # What was not evaluated is no matter of counts.
+    assert found.not_evaluated == {"orders": "no score", "young": "learning 4/14"}
+    everything = summarise(r.spec, at(AS_OF), r.store, counts.drop(columns="metric_batch"))
+    assert set(everything.metrics) == {"orders", "x"}
+    assert summarise(r.spec, at(AS_OF), r.store, counts.iloc[:0]).metrics == {}
+
+
+def test_counts_that_are_none_are_refused(rig: Callable[..., Rig]) -> None:
+    r = rig()
+    counts = pd.DataFrame({"metric_name": ["orders"], "n_metric": [7], "n_score": [5], "n_alert": ["many"]})
+    with pytest.raises(CountsRefused, match="summary_sql: n_alert of metric 'orders' is not a number"):
+        summarise(r.spec, at(AS_OF), r.store, counts)
+    with pytest.raises(CountsRefused, match="no column n_score, n_alert; it has metric_name, n_metric"):
+        summarise(r.spec, at(AS_OF), r.store, counts[["metric_name", "n_metric"]])
 
 
 def test_the_worst_come_first() -> None:

@@ -228,3 +228,27 @@ def test_it_stands_beside_the_metrics_in_their_schema(engine, make_database):
     assert database.run("SELECT count(*) FROM led.metrics_deliveries") == [(1,)]
     if engine == "postgres":
         database.run("DROP SCHEMA led CASCADE")
+
+
+def test_what_is_finished_and_old_is_deleted(database, ledger):
+    assert DeliveryLedger(database.hook(), "not_there", "sales").delete_finished(NOW) == 0
+    statuses = ("pending", "failed", "held", "sent", "suppressed", "abandoned")
+    other = DeliveryLedger(database.hook(), "metrics", "other")
+    other.record([delivery("x", batch="other", status="sent")], NOW)
+    ledger.record([delivery(f"old {status}", status=status) for status in statuses], NOW)
+    ledger.record([delivery(f"new {status}", status=status) for status in statuses], NOW + LEASE)
+    assert ledger.delete_finished(NOW) == 0
+    assert ledger.delete_finished(NOW + LEASE) == 2
+    assert ledger.delete_finished(NOW + LEASE) == 0
+    left = {event for (event,) in database.run("SELECT event_id FROM metrics_deliveries")}
+    kept = {f"old {status}" for status in statuses if status not in ("sent", "suppressed")}
+    assert left == kept | {f"new {status}" for status in statuses} | {"x"}
+
+
+def test_a_delivery_recorded_after_the_newest_was_deleted_has_a_place_of_its_own(ledger):
+    ledger.record([delivery("waits"), delivery("went", status="sent")], NOW)
+    ledger.delete_finished(NOW + LEASE)
+    ledger.record([delivery("next")], NOW + LEASE)
+    claimed = ledger.claim("task", NOW + LEASE, LEASE)
+    assert keys(claimed) == [("waits", "opened", "email"), ("next", "opened", "email")]
+    assert len({each.seq for each in claimed}) == 2

@@ -236,6 +236,46 @@ def test_delete_before_is_for_every_type_of_this_batch(database, frame, store, s
     assert len(stored(other, ["metric", "score", "odd"])) == 12
 
 
+def test_deleting_goes_on_until_nothing_is_left_in_transactions_of_a_bounded_size(database, frame, store, tapped):
+    rows = frame([(name, "metric", time, 1.0) for name in "abc" for time in hours(5)])
+    store.replace(rows)
+    statements: list[str] = []
+
+    def note(method: str, args: tuple[object, ...]) -> None:
+        if method == "execute" and "DELETE" in str(args[0]):
+            statements.append(str(args[0]))
+
+    watched = MetricStore(tapped(database.hook(), note), "metrics", "sales")
+    assert watched.delete_before(T0 + timedelta(hours=4), most=5) == 12
+    assert len(statements) == 3
+    assert watched.delete_before(T0 + timedelta(hours=4), most=5) == 0
+    assert len(watched.read(["metric"], since=None, until=LATE)) == 3
+
+
+def test_what_is_spared_stays_and_is_not_asked_for_again_and_again(database, frame, store, stored):
+    store.replace(
+        frame([(name, kind, time, 1.0) for name in "ab" for kind in ("metric", "snooze") for time in hours(3)])
+    )
+    spare = frame(
+        [("a", "snooze", hours(3)[0], 0.0), ("a", "snooze", hours(3)[2], 0.0), ("gone", "x", hours(1)[0], 0.0)]
+    )
+    assert store.delete_before(T0 + timedelta(hours=3), spare=spare, most=1) == 10
+    assert [row[:3] for row in stored(store, ["metric", "snooze"])] == [
+        ("a", "snooze", str(pd.Timestamp(hours(3)[at]))) for at in (0, 2)
+    ]
+    assert store.delete_before(T0 + timedelta(hours=3), spare=spare) == 0
+
+
+def test_a_table_is_looked_at_with_all_its_columns(database, frame, store):
+    new = MetricStore(database.hook(), "not_there", "sales")
+    assert not new.has_table()
+    store.replace(frame([("m", "metric", hours(1)[0], 1.0)]))
+    assert store.has_table()
+    database.run("CREATE TABLE half (metric_timestamp TIMESTAMP, metric_batch VARCHAR(9), metric_value FLOAT)")
+    with pytest.raises(Exception, match="metric_name"):
+        MetricStore(database.hook(), "half", "sales").has_table()
+
+
 def test_hostile_names_are_only_names(database, frame, stored):
     at = hours(1)[0]
     for number, batch in enumerate(HOSTILE):

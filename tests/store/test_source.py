@@ -10,7 +10,7 @@ import pytest
 
 from anomstack_provider.store.errors import SourceError, StoreBusy
 from anomstack_provider.store.file_lock import file_lock
-from anomstack_provider.store.source import read_sql
+from anomstack_provider.store.source import read_sql, run_sql
 
 
 @pytest.fixture
@@ -125,3 +125,30 @@ def test_nothing_is_logged_of_the_rows(sales, caplog, capfd):
     with caplog.at_level(logging.DEBUG):
         read_sql(sales.hook(), "SELECT * FROM sales")
     assert "a;b" not in caplog.text + "".join(capfd.readouterr())
+
+
+def test_a_statement_is_run_once_and_kept(sales):
+    assert run_sql(sales.hook(), "DELETE FROM sales WHERE 1 = 0;") == 0
+    before = len(read_sql(sales.hook(), "SELECT * FROM sales"))
+    assert run_sql(sales.hook(), "DELETE FROM sales;  ") == before > 0
+    assert read_sql(sales.hook(), "SELECT * FROM sales").empty
+
+
+def test_a_statement_that_fails_changes_nothing(sales):
+    before = len(read_sql(sales.hook(), "SELECT * FROM sales"))
+    with pytest.raises(SourceError, match="no_such_table"):
+        run_sql(sales.hook(), "DELETE FROM no_such_table")
+    assert len(read_sql(sales.hook(), "SELECT * FROM sales")) == before
+
+
+def test_a_delete_in_the_dialect_of_sqlite_is_understood_everywhere(database):
+    """Anomstack's own, whatever its database is."""
+    database.run(
+        "CREATE TABLE rows_kept (day TIMESTAMP, what VARCHAR(9))",
+        "INSERT INTO rows_kept VALUES ('2020-01-01 00:00:00', 'old')",
+        "INSERT INTO rows_kept VALUES ('2999-01-01 00:00:00', 'new')",
+    )
+    delete = "delete from rows_kept -- old ones\nwhere what <> 'it''s' and date(day) < date('now', '-365 day')\n;\n"
+    assert run_sql(database.hook(), delete) == 1
+    assert database.run("SELECT what FROM rows_kept") == [("new",)]
+    assert run_sql(database.hook(), delete) == 0

@@ -29,6 +29,7 @@ SHOP = """
     train_cron_schedule: "0 0 * * 1"
     start_date: 2024-01-01
     history_start: 2024-01-01
+    disable_delete: true
     ingest_sql: |
       {% include "./sql/orders.sql" %}
     preprocess_params: {diff_n: 0, smooth_n: 0, lags_n: 0}
@@ -54,6 +55,7 @@ CLOCK = """
       SELECT '{{ data_interval_start }}' AS metric_timestamp, 'clock' AS metric_name, 1 AS metric_value
       -- from {{ data_interval_start }} to {{ data_interval_end }} as of {{ as_of }} on {{ ds }}
     table_key: clock_metrics
+    delete_after_n_days: 30
     disable_train: true
     disable_score: true
     disable_alert: true

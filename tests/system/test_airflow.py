@@ -188,6 +188,35 @@ def test_a_dag_written_by_hand_runs_when_its_asset_is_there(site) -> None:
     assert both == 3
 
 
+def test_old_rows_are_deleted_and_all_that_batches_need_is_checked(site) -> None:
+    airflow = site.airflow
+    clock, delete, check = "anomstack_clock", "anomstack_delete_of_batches", "anomstack_check_of_batches"
+    assert not airflow.dag(check)["is_paused"]
+    airflow.unpause(clock, delete)
+    run_id = airflow.trigger(clock, "2024-03-05T15:30:00Z")
+    assert airflow.finished(clock, run_id)["state"] == "success"
+    old = "SELECT count(*) FROM clock_metrics WHERE metric_timestamp < '2025-01-01'"
+    run_id = airflow.trigger(delete, "2024-03-20T12:00:00Z")
+    assert airflow.finished(delete, run_id)["state"] == "success", airflow.log(delete, run_id, "clock")
+    assert airflow.xcom(delete, run_id, "clock")["before"] == "2024-02-19T06:00:00+00:00"
+    run_id = airflow.trigger(delete)
+    assert airflow.finished(delete, run_id)["state"] == "success", airflow.log(delete, run_id, "clock")
+    assert airflow.xcom(delete, run_id, "clock").keys() == {"before", "rows", "deliveries", "models"}
+    assert site.query(old) == [(0,)]
+    run_id = airflow.trigger(check)
+    assert airflow.finished(check, run_id)["state"] == "success", airflow.log(check, run_id, "check")
+    report = airflow.xcom(check, run_id, "check")
+    assert (report["batches"], report["broken"]) == (2, {})
+
+
+def test_the_newest_day_of_a_backfill_leaves_its_picture(site, backfilled: Any) -> None:
+    runs = [run for run in site.airflow.runs(SHOP) if run["data_interval_start"][:10] == "2024-03-14"]
+    (run,) = [run for run in runs if run["run_type"] == "backfill"]
+    drawn = site.airflow.xcom(SHOP, run["dag_run_id"], "plot")
+    assert (drawn["metrics"], drawn["left_out"]) == (3, 0)
+    assert Path(drawn["path"].removeprefix("file://")).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 

@@ -22,6 +22,7 @@ BATCH = f"""
     train_cron_schedule: "0 0 * * 1"
     start_date: 2024-01-01
     history_start: 2024-01-01
+    disable_delete: true
     ingest_sql: |
       SELECT day AS metric_timestamp, 'orders' AS metric_name, orders AS metric_value
       FROM shop_orders
@@ -71,7 +72,8 @@ def events(site, uri: str) -> list[dict[str, Any]]:
 def test_an_anomaly_starts_the_dag_that_waits_for_it(site, told: str) -> None:
     (event,) = events(site, anomaly_opened(NAME).uri)
     assert event["source_run_id"] == told
-    assert (event["extra"]["metric_name"], event["extra"]["value"]) == ("orders", 400.0)
+    (alert,) = event["extra"]["alerts"]
+    assert (alert["metric_name"], alert["value"]) == ("orders", 400.0)
     (run,) = site.airflow.all_finished(RESPONSE, 1)
     assert run["state"] == "success"
     lines = site.airflow.xcom(RESPONSE, run["dag_run_id"], "respond")
@@ -80,10 +82,10 @@ def test_an_anomaly_starts_the_dag_that_waits_for_it(site, told: str) -> None:
 
 def test_a_cleared_task_tells_nothing_twice(site, told: str) -> None:
     site.airflow.all_finished(RESPONSE, 1)
-    clear = {"dry_run": False, "dag_run_id": told, "task_ids": ["alert"], "only_failed": False}
+    clear = {"dry_run": False, "dag_run_id": told, "task_ids": ["alert", "publish"], "only_failed": False}
     site.airflow.api("POST", f"/dags/{quote(PULSE)}/clearTaskInstances", clear)
     assert site.airflow.finished(PULSE, told)["state"] == "success"
-    assert site.airflow.task(PULSE, told, "alert")["try_number"] == 2
+    assert [site.airflow.task(PULSE, told, task)["try_number"] for task in ("alert", "publish")] == [2, 2]
     assert len(events(site, anomaly_opened(NAME).uri)) == 1
     assert len(site.airflow.runs(RESPONSE)) == 1
 

@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,7 +94,6 @@ def run_step(step: str, home: Path) -> None:
     context: Any = {
         "dag_run": run,
         "ti": SimpleNamespace(xcom_push=lambda key, value: None),
-        "inlet_events": defaultdict(list),  # no asset was updated before
         "outlet_events": OutletEventAccessors(),
     }
     task.render_template_fields(context, dag.get_template_env())

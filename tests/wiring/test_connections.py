@@ -56,6 +56,33 @@ def test_missing_connections_are_errors_of_validation(folder: Path, capsys: pyte
     ]
 
 
+NOTIFIERS = """
+metric_batch: sales
+ingest_sql: select 1
+alert_methods: [good, unknown, typo]
+metric_tags: {orders: {team: shop}}
+notifiers:
+  - {name: good, class: airflow.providers.slack.notifications.slack.SlackNotifier,
+     args: {slack_conn_id: there, text: "{{ first_line }} {{ event.tags.team }} {{ links.Run }}"}}
+  - {name: unknown, class: airflow.providers.slack.notifications.slack.SlackNotifier,
+     args: {slack_conn_id: there, text: "{{ event.colour }}"}}
+  - {name: typo, class: airflow.providers.slack.notifications.slack.SlackNotifier,
+     args: {slack_conn_id: there, txt: "{{ first_line }}"}}
+"""
+
+
+def test_a_notifier_that_cannot_be_made_of_an_alert_is_an_error_of_validation(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "sales.yaml").write_text(NOTIFIERS)
+    assert main(["validate", "--metrics-dir", str(folder), "--connections"]) == 1
+    unknown, typo = (line for line in capsys.readouterr().out.splitlines() if line.startswith("error"))
+    assert unknown.startswith("error   sales.yaml: sales: notifiers: unknown: UndefinedError:")
+    assert "'colour'" in unknown
+    assert typo.startswith("error   sales.yaml: sales: notifiers: typo: TypeError:")
+    assert "'txt'" in typo
+
+
 def test_the_connection_of_a_language_model_is_missed_where_one_is_asked(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,7 +40,7 @@ def open_channels(
     :param context: Airflow's context of the task, for notifiers.
     """
     opener = _Opener(spec, links or {}, context or {})
-    methods = [*methods_of(spec, "anomaly"), *methods_of(spec, "threshold")]
+    methods = methods_of(spec, ("anomaly", "threshold"))
     opened = {method: opener.open(method, spec) for method in dict.fromkeys(methods)}
     for route in spec.routes:
         for method in methods if route.channels is None else route.channels:

@@ -61,7 +61,7 @@ class NotifierChannel:
         """Render the arguments, make the notifier and call it; see :class:`~...channels.Channel`."""
         secrets = list(self._secrets())
         try:
-            notifier = self.load()(**_rendered(self.args, self._names(message, alerts)))
+            notifier = self.made(message, alerts)
             # Not called as a callback would be: that renders the arguments once more, and a metric's name
             # with braces in it would become a template.
             notifier.notify(dict(self.context))  # type: ignore[arg-type]
@@ -69,6 +69,10 @@ class NotifierChannel:
             # It may raise anything, and what it says may hold the address or token that it used.
             log.exception("%s: %s could not notify", self.name, self.dotted_path)
             raise self._error(f"{type(error).__name__}: {error}", secrets) from error
+
+    def made(self, message: Message, alerts: Sequence[Alert]) -> BaseNotifier:
+        """Return the notifier for a message, its arguments rendered. Raises whatever a class of its own may raise."""
+        return self.load()(**_rendered(self.args, self._names(message, alerts)))
 
     def load(self) -> type[BaseNotifier]:
         """Import the class. Raises ImportError, AttributeError, or TypeError for what is no notifier."""

@@ -20,6 +20,9 @@ _ANOMALIES_PER_MONTH = 0.3
 # twelve families of metrics). The seldom ones are not: what comes once in ten months is taken as it is.
 _CROSS_FITTED_MORE = 2.4
 _SELDOM = np.log(10.0)
+# Of what the tail says beyond all that was seen, a history of so many months makes half believed: a few days have not
+# shown what a month brings.
+_BELIEVED = 0.15
 # No end of a range is taken to be larger.
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -60,7 +63,6 @@ def _judge(panel: Panel, values: Floats, slots: Slots, budget: float) -> Judgeme
     seasonal = season(panel.tables, slots, x.shape) if panel.tables else np.zeros(x.shape)
     factor = noise.factor(panel.base[:, None] + seasonal[:, late], panel.usual, panel.growth)
     buckets = np.log(MONTH / panel.grid.microseconds)
-    wanted = buckets - np.log(budget)
     level = np.repeat(panel.level[:, None], x.shape[1] - panel.reach + SUSTAINED, axis=1)
     if panel.full:
         own = level_of.trailing(x - seasonal, panel.block, panel.blocks, level.shape[1])[:, late]
@@ -72,6 +74,7 @@ def _judge(panel: Panel, values: Floats, slots: Slots, budget: float) -> Judgeme
         runs = repeats.runs(values, panel.block, panel.blocks)[:, asked]
         runs = runs * panel.usual_values.telling(values[:, asked], panel.still)
         rate = _rate(panel.full, _surprise(panel.full, deviation, panel.memory, runs))
+        wanted = buckets - _before_doubt(panel.full.months, np.log(budget))
         above, below = panel.full.up.value_at(wanted)[:, None], panel.full.down.value_at(wanted)[:, None]
     else:
         # Student's t of the distance from the median; a tail as heavy as few points call for.
@@ -79,7 +82,7 @@ def _judge(panel: Panel, values: Floats, slots: Slots, budget: float) -> Judgeme
         # log(1 + t^2 / freedom), by logarithms, for t may be beyond the largest number.
         log_t = np.log(np.abs(deviation[:, SUSTAINED:])) - np.log(panel.spread)[:, None]
         rate = buckets - (freedom + 1) / 2 * np.logaddexp(0.0, 2 * log_t - np.log(freedom))
-        far = np.maximum(2 * wanted / (freedom + 1), 0.0)
+        far = np.maximum(2 * (buckets - np.log(budget)) / (freedom + 1), 0.0)
         above = below = panel.spread[:, None] * np.sqrt(freedom * np.expm1(far))
     lower, middle, upper = (
         np.clip(np.maximum(value, panel.floor[:, None]) * panel.unit[:, None], -_LARGEST, _LARGEST)
@@ -109,5 +112,17 @@ def _rate(full: Full, surprise: Floats) -> Floats:
     as_large = known - arrays.search(full.peaks, surprise) - _ANOMALIES_PER_MONTH * np.maximum(months, 1.0)
     by_count = np.log(np.maximum(as_large, 0.0) / months)
     rate = np.maximum(by_tail, by_count)
-    corrected: Floats = rate - np.log(_CROSS_FITTED_MORE) * np.clip(1 + rate / _SELDOM, 0.0, 1.0)
-    return corrected
+    corrected = rate - np.log(_CROSS_FITTED_MORE) * np.clip(1 + rate / _SELDOM, 0.0, 1.0)
+    return _doubted(months, corrected)
+
+
+def _doubted(months: Floats, rate: Floats) -> Floats:
+    """Return the log of a rate of which what lies beyond once in ``months`` is believed in part."""
+    once = -np.log(months)
+    return np.asarray(np.where(rate < once, once + (rate - once) * months / (months + _BELIEVED), rate))
+
+
+def _before_doubt(months: Floats, rate: float) -> Floats:
+    """Return what the tail has to say for a log of a rate to come out: the inverse of :func:`_doubted`."""
+    once = -np.log(months)
+    return np.asarray(np.where(rate < once, once + (rate - once) * (months + _BELIEVED) / months, rate))

@@ -45,8 +45,8 @@ class Tails:
         beyond = weight * np.log1p(np.maximum(excess, 0.0) / weight)
         return np.asarray(self.surprise[:, None] + np.where(excess > 0, beyond, excess))
 
-    def value_at(self, wanted: float) -> Floats:
-        """Return the values whose surprise is ``wanted``, shape (m,): the inverse of :meth:`surprise_of`."""
+    def value_at(self, wanted: Floats) -> Floats:
+        """Return the values whose surprises are ``wanted``, both of shape (m,): the inverse of :meth:`surprise_of`."""
         more = wanted - self.surprise
         beyond = self.weight * self.scale * np.expm1(np.minimum(more / self.weight, 500.0))
         return np.asarray(self.start + np.where(more > 0, beyond, self.scale * more))

@@ -1,0 +1,202 @@
+"""
+The lines of Anomstack's contract that no other test holds, and where the tests of the others are (`runs` is
+test_folder_runs.py, `here` this file).
+
+| line | held by |
+| --- | --- |
+| files: any depth, any name, one batch each, duplicates an error that names both | config/test_loader.py |
+| files: folder defaults optional | config/test_folder_defaults.py |
+| files: includes from the folder on, a missing one fails its key only | config/test_templating.py |
+| files: the source's dialect first, then DuckDB's, commas and semicolons | store/test_source.py, runs |
+| files: ingest_fn, one namespace, no script block, dagster stand-in | operators/test_ingest_operator.py, here |
+| files: needed columns, NaN counted, NaT and infinite refused by row | steps/test_ingest_wrangle.py, here |
+| precedence, shallow merge, typed variables, ANOMSTACK_IGNORE_EXAMPLES | config/test_layers.py, here |
+| unknown keys, both disable_alert(s), quotes in exclude lists | config/test_spec.py, test_values.py, runs |
+| keys and defaults | config/test_spec.py |
+| crons that are not what they look like | config/test_values.py, test_anomstack_folder.py |
+| preprocess | detection/test_features.py |
+| train: newest points, day limit, minimum, learning n/14 | steps/test_steps.py, here |
+| score: in [0, 1], one row per key, PyOD's linear probability | detection/test_pipeline.py, steps/test_steps.py |
+| alert: smoothing and snoozing look at earlier buckets, one spike is one event | alerting/, steps/test_recipes.py |
+| threshold: strict, snoozed across runs | alerting/test_thresholds.py, steps/test_finders.py, runs |
+| change: MAD without the newest, fires on a thousand times the usual value | detection/test_change.py, runs |
+| every kind of batch, end to end | runs |
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anomstack_provider.config.loaded import LoadedFolder
+from anomstack_provider.config.loader import load_batches
+from anomstack_provider.config.templating import TemplateError, render
+from anomstack_provider.detection.series import Series
+from anomstack_provider.steps.ingest import wrangle
+from tests.contract.conftest import FOLDER
+
+ROOT = Path(__file__).parents[2]
+
+
+def load(environ: Mapping[str, str] | None = None, folder: Path = FOLDER) -> LoadedFolder:
+    return load_batches(folder, environ=environ or {})
+
+
+def test_the_folder_loads_without_an_error() -> None:
+    loaded = load()
+    assert loaded.errors == []
+    assert len(loaded.batches) == 15
+    assert {name for name, batch in loaded.batches.items() if batch.disabled} == {"disabled"}
+
+
+def test_files_prompt_fn_may_include_a_file_that_is_not_there() -> None:
+    loaded = load()
+    batch = loaded.batches["jinja"]
+    assert "union all" in render(str(batch.spec.ingest_sql), batch.context(), FOLDER, where="jinja")
+    with pytest.raises(TemplateError, match=r"prompt\.py' cannot be read"):
+        render(str(batch.spec.prompt_fn), batch.context(), FOLDER, where="jinja: prompt_fn")
+
+
+def test_files_templates_see_the_whole_merged_spec() -> None:
+    batch = load({"ANOMSTACK__JINJA__SCORE_MAX_N": "7"}).batches["jinja"]
+    text = "{{ metric_batch }} {{ table_key }} {{ score_max_n }} {{ alert_methods }} {{ preprocess_params.lags_n }}"
+    assert render(text, batch.context(), FOLDER, where="here") == "jinja contract_metrics 7 email 5"
+
+
+@pytest.mark.parametrize(
+    ("variable", "key", "value"),
+    [
+        ("DISABLE_ALERT=false", "disable_alert", False),
+        ("DISABLE_BATCH=true", "disable_batch", True),
+        ("TRAIN_MIN_N=5", "train_min_n", 5),
+        ("ALERT_THRESHOLD=0.5", "alert_threshold", 0.5),
+        ("ALERT_METHODS=slack", "alert_methods", ("slack",)),
+        ("TABLE_KEY=007", "table_key", "007"),
+        ("TRAIN_DEFAULT_SCHEDULE_STATUS=running", "train_default_schedule_status", "RUNNING"),
+    ],
+)
+def test_precedence_a_variable_of_the_batch_beats_all_and_has_the_type_of_its_key(
+    variable: str, key: str, value: object
+) -> None:
+    name, _, text = variable.partition("=")
+    # The name as in variables: upper case, a dash as an underscore.
+    assert getattr(load({f"ANOMSTACK__OWN_TABLE__{name}": text}).batches["own-table"].spec, key) == value
+
+
+def test_precedence_variables_for_all_batches_leave_a_batchs_own_table() -> None:
+    environ = {
+        "ANOMSTACK_TABLE_KEY": "all.metrics",
+        "ANOMSTACK_MODEL_PATH": "s3://models",
+        "ANOMSTACK_GCP_PROJECT_ID": "p",
+    }
+    batches = load(environ).batches
+    assert batches["own-table"].spec.table_key == "shop.metrics"
+    jinja = batches["jinja"].spec
+    assert (jinja.table_key, jinja.model_path, jinja.gcp_project_id) == ("all.metrics", "s3://models", "p")
+
+
+def test_precedence_examples_are_left_out_on_demand() -> None:
+    assert list(load({"ANOMSTACK_IGNORE_EXAMPLES": "yes"}).batches) == ["python_inline"]
+
+
+def test_files_what_a_query_returns_is_checked_row_by_row() -> None:
+    answer = wrangle(
+        pd.DataFrame(
+            {
+                "metric_timestamp": ["2024-01-01 02:00:00+02:00", "2024-01-02", pd.NaT, "2024-01-04", "2024-01-05"],
+                "metric_name": ["a", "a", "no time", "no end", "b"],
+                "metric_value": [1.0, np.nan, 3.0, np.inf, 5.0],
+                "source": "x",
+            }
+        ),
+        4,
+    )
+    kept = answer.rows
+    assert list(zip(kept["metric_name"], kept["metric_timestamp"].astype(str), kept["metric_value"], strict=True)) == [
+        ("a", "2024-01-01", 1.0),
+        ("b", "2024-01-05", 5.0),
+    ]
+    assert answer.empty == 1
+    assert answer.refused == {
+        "no time": "row 3: metric_timestamp is not a time: NaT, 3.0",
+        "no end": "row 4: metric_value is infinite: 2024-01-04, inf",
+    }
+
+
+def test_train_takes_the_newest_points_and_drops_none_of_them() -> None:
+    from anomstack_provider.config.spec import BatchSpec
+    from anomstack_provider.steps.training import History, train_metric
+
+    def trained(points: int) -> object:
+        spec = BatchSpec.model_validate(
+            {"metric_batch": "b", "ingest_sql": "select 1", "recipe": "anomstack", "train_max_n": 20, "grain": "1d"}
+        )
+        times = np.datetime64("2024-01-01", "us") + np.arange(points) * np.timedelta64(1, "D")
+        # The newest twenty values alone are around 1,000.
+        values = np.where(np.arange(points) >= points - 20, 1000.0, 0.0) + np.arange(points) * 13 % 7
+        as_of = (times[-1] + np.timedelta64(1, "D")).item().replace(tzinfo=UTC)
+        return train_metric(spec, "m", History(Series(times, values)), as_of)
+
+    fitted = trained(60)
+    assert fitted.points == 20  # type: ignore[attr-defined]
+    assert fitted.baseline.expect(np.array(["2024-03-01"], "datetime64[us]"))[0][0] > 999  # type: ignore[attr-defined]
+    assert trained(9) == "learning 9/14"
+
+
+CALLED = """
+import sys
+from anomstack_provider.wiring.user_function import call
+
+TEXT = '''
+import math
+from datetime import timedelta
+
+SCALE = 2
+
+
+def helper(x):
+    return [SCALE * math.floor(y) for y in x]
+
+
+class Row:
+    values = helper([1.5, 2.5])
+
+
+def ingest(lag=timedelta(days=1), names=("a",)):
+    from dagster import get_dagster_logger
+
+    get_dagster_logger().info("asked")
+    more = {name: helper([3.5]) for name in names}
+    return Row.values, more, lag.days, [SCALE for _ in range(2)]
+
+
+if __name__ == "__main__":
+    raise SystemExit("run by hand")
+'''
+assert call(TEXT, "ingest", {}, where="b: ingest_fn") == ([2, 4], {"a": [6]}, 1, [2, 2])
+assert "dagster" not in sys.modules
+print("%d.%d" % sys.version_info[:2])
+"""
+
+
+def test_files_ingest_fn_has_one_namespace_on_every_python() -> None:
+    """On this one, and on each other one that is here; CI runs the suite on 3.11 to 3.13 in any case."""
+    pythons = [sys.executable, *(found for minor in (11, 12, 13) if (found := shutil.which(f"python3.{minor}")))]
+    ran = []
+    for python in pythons:
+        if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
+            continue  # a shim of a version that is not there
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([python, "-c", CALLED], capture_output=True, text=True, check=False, env=environ)
+        assert done.returncode == 0, (python, done.stderr)
+        ran.append(done.stdout.strip())
+    assert ran[0] == f"{sys.version_info[0]}.{sys.version_info[1]}"
