@@ -56,7 +56,7 @@ def hand_written(count: int) -> int:
             start_date=datetime(2024, 1, 1),
             doc_md="plain",
         )
-        tasks = [EmptyOperator(task_id=name, dag=dag) for name in ("ingest", "train", "score", "alert", "watch")]
+        tasks = [EmptyOperator(task_id=name, dag=dag) for name in ("ingest", "train", "score", "alert", "plot", "watch")]
         for before, after in pairwise(tasks):
             before >> after
         dags.append(dag)

@@ -121,6 +121,7 @@ def test_a_run_in_which_all_is_well_is_green(generated, query: Query, mails: lis
         ("score", -1): "success",
         ("alert", -1): "success",
         ("publish", -1): "success",
+        ("plot", -1): "success",
         ("watch", -1): "skipped",
     }
     assert state == "success"
@@ -161,6 +162,7 @@ def test_one_bad_metric_turns_the_run_red_and_its_neighbours_are_alerted(
         ("score", 1): "success",
         ("alert", -1): "success",
         ("publish", -1): "success",
+        ("plot", -1): "success",
         ("watch", -1): "failed",
     }
     assert state == "failed"
@@ -210,3 +212,19 @@ def test_a_run_without_a_logical_date_runs_as_of_the_last_midnight(generated, qu
     newest = query("SELECT max(metric_timestamp) FROM fine_metrics WHERE metric_type = 'score'")[0][0]
     assert newest.time().isoformat() == "00:00:00"
     assert 1 <= (datetime.now(UTC).replace(tzinfo=None) - newest).total_seconds() / 86_400 < 2.1
+
+
+def test_the_dags_of_the_folder_delete_and_check(generated, query: Query, mails: list[Any]) -> None:
+    assert ran(generated["anomstack_fine"], datetime(2024, 3, 6, tzinfo=UTC))[0] == "success"
+    before = query("SELECT count(*) FROM fine_metrics")[0][0]
+    state, tasks, left = ran(generated["anomstack_delete_of_batches"], datetime(2024, 3, 6, tzinfo=UTC))
+    assert (state, tasks) == ("success", {("fine", -1): "success", ("partly", -1): "success"})
+    assert left["fine"][0]["rows"] == 0
+    state, _, left = ran(generated["anomstack_delete_of_batches"], datetime(2034, 3, 6, tzinfo=UTC))
+    assert left["fine"][0]["rows"] == before > 0
+    assert query("SELECT count(*) FROM fine_metrics") == [(0,)]
+    state, _, left = ran(generated["anomstack_check_of_batches"], datetime(2024, 3, 7, tzinfo=UTC))
+    assert state == "success"
+    (report,) = left["check"]
+    assert (report["batches"], report["broken"]) == (2, {})
+    assert report["warnings"]["fine"] == ["metrics table: there are no rows yet"]
