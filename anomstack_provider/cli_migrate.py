@@ -97,5 +97,5 @@ def _copy(folder: LoadedFolder, name: str, wanted: list[str] | None) -> int:
             print(f"{one}: the table has no rows of it")
     left = {one: count for one, count in held.items() if one not in specs}
     for unknown, count in sorted(left.items(), key=lambda item: str(item[0])) if not wanted else []:
-        print(f"left: {count:,} rows of {unknown!r}, which is no batch of the folder")
+        print(f"left: {count:,} {'row' if count == 1 else 'rows'} of {unknown!r}, which is no batch of the folder")
     return 1 if folder.errors and not wanted else 0

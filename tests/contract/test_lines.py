@@ -20,6 +20,7 @@ test_folder_runs.py, `here` this file).
 | alert: smoothing and snoozing look at earlier buckets, one spike is one event | alerting/, steps/test_recipes.py |
 | threshold: strict, snoozed across runs | alerting/test_thresholds.py, steps/test_finders.py, runs |
 | change: MAD without the newest, fires on a thousand times the usual value | detection/test_change.py, runs |
+| alert titles and tags | messages/test_message.py, runs |
 | every kind of batch, end to end | runs |
 """
 

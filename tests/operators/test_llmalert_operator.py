@@ -73,7 +73,7 @@ def test_what_the_model_says_is_text_beside_the_finding(
     task(operator(AnomstackScoreOperator, config=KEYS)).run()
     task(operator(AnomstackAlertOperator, config=KEYS)).run()
     (mail,) = mails
-    assert mail["Subject"].startswith("[LOW] b · calls unusual to a language model: ")
+    assert mail["Subject"] == "[LOW] b · calls unusual to a language model, 2 % below expected: 100 (Tue 5 Mar)"
     text, html = (mail.get_body((kind,)).get_content() for kind in ("plain", "html"))  # type: ignore[union-attr]
     assert f"Language model says  “{HOSTILE}”" in text
     assert "Why                  A language model (gpt-fake-1) named it." in text

@@ -108,6 +108,18 @@ def test_what_the_target_has_is_not_replaced(make_database: Callable[[str], Any]
     assert [row[3] for row in rows_of(target)] == [0.1, 0.9, 0.1]
 
 
+def test_a_value_without_end_is_left_out_and_its_neighbours_are_copied(make_database: Callable[[str], Any]) -> None:
+    old = make_database("postgres")
+    create(old, "TIMESTAMPTZ")
+    values = [("'NaN'", "nan"), ("'Infinity'", "up"), ("'-Infinity'", "down"), ("1", "fine")]
+    for value, name in values:
+        old.run(f"INSERT INTO metrics VALUES ('2024-01-01', 'sales', '{name}', 'metric', {value}, '')")
+    target = MetricStore(make_database("duckdb").hook(), "metrics", "sales")
+    done = copy_batch(ForeignTable(old.hook(), "metrics"), "sales", target)
+    assert (done.copied, done.empty) == (1, 3)
+    assert [row[0] for row in rows_of(target)] == ["fine"]
+
+
 @pytest.mark.parametrize("engine", ["duckdb", "sqlite", "postgres"])
 @pytest.mark.parametrize("page", [1, 2, 7, 1000])
 def test_a_page_holds_as_many_rows_as_asked_or_one_time(
@@ -148,7 +160,7 @@ def test_the_command_copies_each_batch_of_the_folder_into_its_own_table(
     assert capsys.readouterr().out.splitlines() == [
         f"a: 1 copied, 0 there already, {nothing}",
         f"b: 1 copied, 0 there already, {nothing}",
-        "left: 1 rows of 'gone', which is no batch of the folder",
+        "left: 1 row of 'gone', which is no batch of the folder",
     ]
     assert main(["migrate", str(folder), "--table", "old/metrics", "--batch", "b"]) == 0
     assert capsys.readouterr().out.splitlines() == [f"b: 0 copied, 1 there already, {nothing}"]
