@@ -54,7 +54,7 @@ class Buckets:
 
 def history(spec: BatchSpec) -> tuple[int, timedelta]:
     """Return how many stored points before a bucket, and of how much time before it, its findings depend on."""
-    if spec.disable_change:
+    if spec.is_off("change"):
         return GRAIN, LOOK_BACK
     points, time = change.history(spec)
     return max(points, GRAIN), max(time, LOOK_BACK)
@@ -140,7 +140,7 @@ def levels_changed(spec: BatchSpec, name: str, buckets: Buckets) -> Findings:
 def judge_levels(spec: BatchSpec, name: str, buckets: Buckets) -> Judged | None:
     """Compare values with the level of the points before them; None for a metric that is not looked at."""
     wanted = not spec.change_include_metrics or name in spec.change_include_metrics
-    if spec.disable_change or not wanted or name in spec.change_exclude_metrics:
+    if spec.is_off("change") or not wanted or name in spec.change_exclude_metrics:
         return None
     resolution = 10.0**-spec.ingest_metric_rounding if spec.ingest_metric_rounding >= 0 else 0.0
     judged = change.changes(buckets.series, buckets.first, spec, resolution)

@@ -79,7 +79,7 @@ def preview(spec: BatchSpec, window: RunWindow, table: MetricRows) -> Preview:
     rows = Overlay(table)
     models = NoModels()
     scored = score(spec, window, rows, models)
-    switched_off = [key for key in ("disable_batch", "disable_alert") if getattr(spec, key)]
+    switched_off = spec.switched_off
     decided = None if switched_off else alert(spec, window, rows, models)
     alerts = tuple(a for a in decided.alerts if is_told(spec, a)) if decided else ()
     suppressed = decided.result.facts["suppressed"] if decided else 0

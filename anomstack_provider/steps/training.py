@@ -24,6 +24,7 @@ from anomstack_provider.detection.calendar import Calendar
 from anomstack_provider.detection.feedback import Verdicts
 from anomstack_provider.detection.seasonal import batch
 from anomstack_provider.detection.series import EMPTY, Series, split, split_columns
+from anomstack_provider.steps import overrides
 from anomstack_provider.steps.ports import MetricRows
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,33 @@ def read_history(
     return {name: History(points, verdicts.get(name, ())) for name, points in prepared.items()}
 
 
+def histories_as_of(
+    spec: BatchSpec,
+    store: MetricRows,
+    histories: Mapping[str, History],
+    moment: datetime,
+    shard: int,
+    shards: int,
+    excluded: Iterable[str] = (),
+) -> Mapping[str, History]:
+    """
+    Return what models of a moment are made of: with ``train_sql`` the rows of that query, as of the moment.
+
+    :param histories: the stored ones, whose verdicts count either way.
+    :param excluded: metrics that the query's rows are without; of the stored ones the caller has left them out.
+    """
+    if spec.override("train_sql") is None:
+        return histories
+    left_out = set(excluded)
+    own = {
+        name: points
+        for name, points in overrides.series(spec, store, "train_sql", moment).items()
+        if name not in left_out and in_shard(name, shard, shards)
+    }
+    prepared = prepare(spec, own, None)
+    return {name: History(points, histories.get(name, NO_HISTORY).verdicts) for name, points in prepared.items()}
+
+
 def split_verdicts(frame: pd.DataFrame) -> dict[str, Verdicts]:
     """Return the verdicts on each metric from rows sorted by name: of the types of feedback, others are passed over."""
     rows = frame[frame["metric_type"].isin(list(feedback.WORD_OF))]
@@ -142,7 +170,9 @@ def training_points(
     """Return the points of one metric that a model as of ``moment`` is trained on, and the metric's grain by then."""
     stop = series.before(stamp(moment))
     oldest = series.before(stamp(moment - timedelta(days=spec.train_metric_timestamp_max_days_ago)))
-    known = series.slice(max(oldest, stop - spec.train_max_n), stop)
+    first = max(oldest, stop - spec.train_max_n)
+    # A query of the batch's own says how many and how old itself.
+    known = series.slice(first if spec.override("train_sql") is None else 0, stop)
     found = metric_grain(spec, known)
     kept = found.ends(known.times, spec.timezone) <= stamp(moment - spec.completeness_delay)
     if not calendar.is_empty:
