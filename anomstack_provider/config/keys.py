@@ -619,5 +619,5 @@ NOT_YET = frozenset(
     for key in section.model_fields
     if "summary" not in key or key == "summary_sql"
 ) | {
-    *("preprocess_fn", "alert_sql", "alert_always", "change_sql"),
+    *("preprocess_fn", "alert_always"),
 }

@@ -18,7 +18,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from anomstack_provider.alerting import rules
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.findings import Findings
 from anomstack_provider.alerting.transitions import ROW_TYPES, stored_rows
@@ -29,7 +28,7 @@ from anomstack_provider.steps.late import Late, late_data
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import COLUMNS, MetricRows, Models
 from anomstack_provider.steps.scored import BEGINNING, Scored, ScoredBatch, read_complete
-from anomstack_provider.steps.sources import Source, first_open, merging, sources
+from anomstack_provider.steps.sources import Source, fires, first_open, merging, sources
 from anomstack_provider.steps.tracks import Looked, Stopped, Track
 
 log = logging.getLogger(__name__)
@@ -212,7 +211,7 @@ def _suppressed(spec: BatchSpec, rows: Scored, window: RunWindow) -> int:
     """Return how many buckets of the window reach the threshold and are kept from alerting by an event."""
     if not rows.suppressed.any():
         return 0
-    fired = rules.fires(rules.smooth(rows.scores, spec.alert_smooth_n), rules.threshold(spec)) & rows.suppressed
+    fired = fires(spec, rows) & rows.suppressed
     return int(fired[first_open(spec, window, rows) :].sum())
 
 

@@ -18,7 +18,7 @@ from anomstack_provider.alerting.wording import number
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
 from anomstack_provider.detection.calendar import Calendar
-from anomstack_provider.detection.series import Floats, Series, Times
+from anomstack_provider.detection.series import EMPTY, Floats, Series, Times
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import finders
 from anomstack_provider.steps.scored import Scored, ScoredBatch
@@ -91,8 +91,8 @@ def _behind(spec: BatchSpec) -> int:
 
 
 def _of_scores(spec: BatchSpec, window: RunWindow, rows: Scored) -> Source:
-    smoothed = rules.smooth(rows.scores, spec.alert_smooth_n)
-    at = np.flatnonzero(rules.fires(smoothed, rules.threshold(spec)))
+    smoothed = smoothed_scores(spec, rows)
+    at = np.flatnonzero(fires(spec, rows))
 
     def quiet(start: np.datetime64) -> Findings:
         return _findings(spec, rows, smoothed, np.searchsorted(rows.times, np.array([start])))
@@ -111,10 +111,20 @@ def _of_scores(spec: BatchSpec, window: RunWindow, rows: Scored) -> Source:
     )
 
 
+def smoothed_scores(spec: BatchSpec, rows: Scored) -> Floats:
+    """Return what is compared with the threshold; where the batch's own query decides, what it gives."""
+    return rows.scores if rows.fired is not None else rules.smooth(rows.scores, spec.alert_smooth_n)
+
+
+def fires(spec: BatchSpec, rows: Scored) -> NDArray[np.bool_]:
+    """Return which buckets fire."""
+    return rows.fired if rows.fired is not None else rules.fires(smoothed_scores(spec, rows), rules.threshold(spec))
+
+
 def _fired(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
     """Return the buckets that fired as findings, each about the worst bucket that its score looks at."""
     found, behind = _findings(spec, rows, smoothed, at), _behind(spec)
-    if not behind:
+    if not behind or rows.fired is not None:
         return found
     looked = np.unique(at[:, None] - np.arange(behind + 1))
     looked = looked[looked >= 0]
@@ -128,18 +138,31 @@ def _fired(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]
 def _findings(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
     """Return some of the buckets as findings on their scores."""
     numbers, grains = rows.facts(at)
-    threshold = rules.threshold(spec)
+    threshold = rules.threshold(spec) if rows.fired is None else np.nan
+    # A bucket without an expected value has a side only beside the others.
+    usual = numbers["expected"]
+    if np.isnan(usual).any():
+        values = rows.facts(np.arange(len(rows.times)))[0]["value"]
+        middle = np.median(values[np.isfinite(values)]) if np.isfinite(values).any() else np.nan
+        usual = np.where(np.isnan(usual), middle, usual)
     return Findings.of(
         "anomaly",
         rows.times[at],
-        np.where(numbers["value"] >= numbers["expected"], UP, DOWN).astype(np.int8),
-        why=[(_why(spec, score, threshold),) for score in smoothed[at].tolist()],
+        np.where(numbers["value"] >= usual, UP, DOWN).astype(np.int8),
+        why=[
+            (_why(spec, score, threshold) if rows.fired is None else _own_why(score),)
+            for score in smoothed[at].tolist()
+        ],
         grain=grains,
         note=rows.notes[at],
         score=smoothed[at],
         threshold=np.full(len(at), threshold),
         **numbers,
     )
+
+
+def _own_why(score: float) -> str:
+    return "The batch's own alert_sql says so" + (f", with a score of {number(score)}" if np.isfinite(score) else "")
 
 
 def _why(spec: BatchSpec, score: float, threshold: float) -> str:
@@ -159,7 +182,10 @@ def _of_values(spec: BatchSpec, window: RunWindow, name: str, kinds: tuple[Kind,
     kept = ~marks.suppressed
     series = Series(buckets.times[kept], buckets.series.values[buckets.first :][kept])
     find = {"threshold": finders.thresholds_crossed, "change": finders.levels_changed}
-    findings = Findings.together([find[kind](spec, name, buckets) for kind in kinds])
+    looked_in = dict.fromkeys(kinds, buckets)
+    if "change" in kinds and batch.levels is not None:
+        looked_in["change"] = finders.own_buckets(spec, batch.levels.get(name, EMPTY), window, buckets)
+    findings = Findings.together([find[kind](spec, name, looked_in[kind]) for kind in kinds])
     findings = findings.take(np.isin(findings.times, series.times))
     findings.note[:] = marks.notes[np.searchsorted(buckets.times, findings.times)]
 

@@ -253,7 +253,8 @@ def test_live_is_preview(batch: Callable[..., Batch], keys: dict[str, Any], seed
 def test_a_late_bucket_is_scored_with_the_rows_of_its_own_run(batch: Callable[..., Batch]):
     keys = {"score_sql": NEWEST, "score_max_n": 3}
     one = batch(**keys)
-    expected = in_window(one.live().scores())
+    score(one.spec, WINDOW, open_stores(one.spec).metrics, one.models())
+    expected = in_window(one.scores())
     late = batch(**keys)
     late.folder = one.folder / "late"
     open_stores(late.spec).metrics.replace(
@@ -263,6 +264,119 @@ def test_a_late_bucket_is_scored_with_the_rows_of_its_own_run(batch: Callable[..
     score(late.spec, window, open_stores(late.spec).metrics, late.models())
     assert late.scores().items() <= expected.items()
     assert len(late.scores()) == 6
+
+
+# --- alert_sql -------------------------------------------------------------------------------------------------------
+
+FAR = f"""
+select metric_timestamp, metric_batch, metric_name, metric_value, abs(metric_value - 100) / 100 as metric_score,
+  case when metric_value > 140 then 1 else 0 end as metric_alert
+from ({ALL})
+"""
+
+
+def alerts_of(one: Batch, window: RunWindow) -> list[tuple[str, str, str, str]]:
+    found = alert(one.spec, window, open_stores(one.spec).metrics, one.models()).alerts
+    return [(a.transition, a.metric_name, str(a.bucket.date()), a.direction) for a in found]
+
+
+def test_what_the_query_calls_an_alert_is_one_and_makes_events(batch: Callable[..., Batch]):
+    one = batch(alert_sql=FAR, alert_snooze_n=1)
+    spike = RunWindow(at("2024-03-01"), at("2024-03-02"))
+    found = alert(one.spec, spike, open_stores(one.spec).metrics, one.models())
+    (told,) = found.alerts
+    assert (told.transition, told.metric_name, told.direction, told.kind) == ("opened", "orders", "up", "anomaly")
+    assert told.why == ("The batch's own alert_sql says so, with a score of 0.578",)
+    assert (told.value, told.score, told.threshold) == (157.8178, pytest.approx(0.578178), None)
+    assert found.result.outcomes == {"orders": "alerted", "users": "evaluated"}
+    assert not len(one.rows("score")), "the query asked for no score of ours"
+    assert alerts_of(one, RunWindow(at("2024-03-02"), at("2024-03-03"))) == [("opened", "orders", "2024-03-01", "up")]
+    assert ("closed", "orders", "2024-03-03", "up") in alerts_of(one, RunWindow(at("2024-03-03"), at("2024-03-04")))
+
+
+def test_scores_without_a_decision_are_judged_by_the_threshold(batch: Callable[..., Batch]):
+    sql = f"select * exclude (metric_alert) from ({FAR})"
+    spike = RunWindow(at("2024-03-01"), at("2024-03-02"))
+    assert alerts_of(batch(alert_sql=sql, alert_threshold=0.5), spike) == [("opened", "orders", "2024-03-01", "up")]
+    assert alerts_of(batch(alert_sql=sql, alert_threshold=0.6), spike) == []
+    assert alerts_of(batch(alert_sql=sql, alert_threshold=0.5, alert_smooth_n=1), spike) == []
+
+
+def test_a_bucket_with_a_score_of_ours_keeps_its_expected_value(batch: Callable[..., Batch]):
+    sql = """
+      select metric_timestamp, metric_name, metric_value as metric_score, metric_value > 0.9 as metric_alert
+      from {{ table_key }} where metric_batch = 'b' and metric_type = 'score'
+    """
+    one = batch(alert_sql=sql)
+    spike = RunWindow(at("2024-03-01"), at("2024-03-02"))
+    one.run(spike)
+    (told,) = one.sent.values()
+    assert told.expected == pytest.approx(101.26415)
+    assert told.severity == "high"
+
+
+def test_gates_and_thresholds_hold_beside_the_query(batch: Callable[..., Batch]):
+    spike = RunWindow(at("2024-03-01"), at("2024-03-02"))
+    down = batch(alert_sql=FAR, alert_gates={"direction": "down"})
+    assert alerts_of(down, spike) == []
+    both = batch(alert_sql=FAR, disable_tholdalert=False, tholdalert_thresholds={"orders": {"upper": 150}})
+    (told,) = alert(both.spec, spike, open_stores(both.spec).metrics, both.models()).alerts
+    assert told.why[1] == "158 is above the upper threshold of 150"
+
+
+def test_no_alert_comes_of_a_bucket_that_is_not_over(batch: Callable[..., Batch]):
+    one = batch(alert_sql=FAR)
+    assert alerts_of(one, RunWindow(at("2024-02-29"), at("2024-03-01"))) == []
+    assert alerts_of(batch(alert_sql=FAR, completeness_delay="1h"), RunWindow(at("2024-03-01"), at("2024-03-02"))) == []
+
+
+@pytest.mark.parametrize("column", ["metric_timestamp", "metric_name", "metric_score"])
+def test_a_column_that_alerts_need_is_named(batch: Callable[..., Batch], column: str):
+    one = batch(alert_sql=f"select * exclude ({column}) from ({FAR})")
+    with pytest.raises(OverrideError, match=f"b: alert_sql: the result has no column {column}; it has metric_"):
+        alerts_of(one, WINDOW)
+
+
+# --- change_sql ------------------------------------------------------------------------------------------------------
+
+CHANGE: dict[str, Any] = {"disable_change": False, "disable_alert": True, "change_snooze_n": 0}
+SPIKE = RunWindow(at("2024-03-01"), at("2024-03-02"))
+
+
+def test_levels_are_those_of_the_rows_of_the_query(batch: Callable[..., Batch]):
+    assert alerts_of(batch(**CHANGE), SPIKE) == [("opened", "orders", "2024-03-01", "up")]
+    flipped = f"select metric_timestamp, metric_name, -metric_value as metric_value from ({ALL})"
+    one = batch(**CHANGE, change_sql=flipped)
+    assert alerts_of(one, SPIKE) == [("opened", "orders", "2024-03-01", "down")]
+    assert alerts_of(batch(**CHANGE, change_sql=f"{ALL} and metric_name = 'users'"), SPIKE) == []
+
+
+def test_how_many_points_there_are_is_the_query_s_to_say(batch: Callable[..., Batch]):
+    days = {"change_metric_timestamp_max_days_ago": 1}
+    assert alerts_of(batch(**CHANGE, **days), SPIKE) == []
+    assert alerts_of(batch(**CHANGE, **days, change_sql=ALL), SPIKE) == [("opened", "orders", "2024-03-01", "up")]
+    newest = ALL + "and metric_timestamp >= timestamp '2024-02-25'"
+    assert alerts_of(batch(**CHANGE, change_sql=newest), SPIKE) == []
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+@pytest.mark.parametrize(
+    "keys",
+    [{"alert_sql": FAR}, {**CHANGE, "change_sql": NEWEST, "score_max_n": 30}],
+    ids=["alert", "newest for change"],
+)
+def test_live_is_preview_run_by_run(batch: Callable[..., Batch], keys: dict[str, Any], seed: int | None):
+    one = batch(**keys)
+    assert one.preview().alerts or one.spec.disable_alert
+    if not one.spec.disable_alert:
+        assert_live_is_preview(one, seed)
+        return
+    # A preview of a batch that does not alert on scores says so and decides nothing; runs agree with themselves.
+    sent = one.live(seed).sent
+    again = batch(**keys)
+    again.folder = one.folder / "again"
+    assert again.live(2).sent == sent
+    assert sent
 
 
 # --- what a query may not be -----------------------------------------------------------------------------------------
