@@ -263,7 +263,9 @@ class Train(Section):
         description="How a series becomes features; keys left out keep their defaults.",
     )
     preprocess_fn: OptionalText = Field(
-        default=None, description="Python text (Jinja) with a function that makes the features instead."
+        default=None,
+        description="Python text (Jinja) with a function preprocess(df, ...) that makes the features of recipe "
+        "anomstack instead, see overrides.md.",
     )
     train_max_n: AtLeastOne = Field(
         default=2500, description="Newest points of a metric to train on, at most; 2500 with recipe anomstack."
@@ -619,5 +621,5 @@ NOT_YET = frozenset(
     for key in section.model_fields
     if "summary" not in key or key == "summary_sql"
 ) | {
-    *("preprocess_fn", "alert_always"),
+    "alert_always",
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -22,6 +22,7 @@ from anomstack_provider.artifacts.errors import ModelRefused, UnsupportedModel
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain, pipeline
 from anomstack_provider.detection.calendar import Calendar
+from anomstack_provider.detection.own_features import OwnFeatures
 from anomstack_provider.detection.seasonal import batch
 from anomstack_provider.detection.seasonal.model import MOST_COLUMNS
 from anomstack_provider.detection.series import Series, split
@@ -39,6 +40,7 @@ from anomstack_provider.steps.training import (
     histories_as_of,
     metric_grain,
     of_shard,
+    own_features,
     own_scores,
     prepare,
     read_history,
@@ -145,7 +147,7 @@ def _reach(spec: BatchSpec) -> int:
     if spec.recipe == "seasonal":
         return MOST_COLUMNS
     known = grain.parse(spec.grain) if spec.grain else None
-    return pipeline.reach(spec.preprocess_params, spec.model_configs, known)
+    return pipeline.reach(spec.preprocess_params, spec.model_configs, known, own_features(spec))
 
 
 # Train tick to metric to the positions of its buckets that may be scored with that tick's models.
@@ -329,7 +331,7 @@ class _Run:
         for name, one in due.items():
             try:
                 if isinstance(one.fitted, pipeline.FittedMetric):
-                    self._keep(name, one, closed[name], self._score_features(one, closed[name]))
+                    self._keep(name, one, closed[name], self._score_features(name, one, closed[name]))
                 elif name in judged:
                     self._keep(name, one, closed[name], judged[name])
             except Exception as error:
@@ -349,10 +351,15 @@ class _Run:
             return {name: scores for key in asked for name, scores in self._judge({key: asked[key]}).items()}
         return dict(zip(asked, found, strict=True))
 
-    def _score_features(self, due: _Due, positions: NDArray[np.intp]) -> pipeline.Scores:
+    @cached_property
+    def _own_features(self) -> OwnFeatures | None:
+        return own_features(self.spec)
+
+    def _score_features(self, name: str, due: _Due, positions: NDArray[np.intp]) -> pipeline.Scores:
         spec = self.spec
         recipe, combine = spec.preprocess_params, spec.model_combination_method
-        return pipeline.score(due.fitted, due.points, positions, recipe, combine, _span(spec))
+        own = self._own_features and replace(self._own_features, metric_name=name)
+        return pipeline.score(due.fitted, due.points, positions, recipe, combine, _span(spec), own)
 
     def _keep(self, name: str, due: _Due, closed: NDArray[np.intp], scored: pipeline.Scores) -> None:
         self.scored.add(self.spec, name, due.points, scored, str(due.fitted.grain), due.tick.isoformat())
