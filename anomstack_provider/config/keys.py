@@ -315,7 +315,9 @@ class Alerts(Section):
     )
     alert_default_schedule_status: Status = Field(default=None, description=_OF_A_JOB.format(job="alerts on scores"))
     alert_methods: MethodList = Field(default=("email", "slack"), description="Channels that alerts go to.")
-    alert_always: bool = Field(default=False, description="Alert on the newest bucket even if nothing is wrong.")
+    alert_always: bool = Field(
+        default=False, description="Tell the newest bucket of each run whatever its score, marked ROUTINE."
+    )
     false_alarms_per_month: Positive = Field(
         default=1.0,
         description="False alarms per metric in 30 days to put up with, in recipe seasonal without alert_threshold.",
@@ -620,6 +622,4 @@ NOT_YET = frozenset(
     for section in (LanguageModelAlerts, Reports, Cleanup)
     for key in section.model_fields
     if "summary" not in key or key == "summary_sql"
-) | {
-    "alert_always",
-}
+)

@@ -27,6 +27,7 @@ from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.late import Late, late_data
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import COLUMNS, MetricRows, Models
+from anomstack_provider.steps.routine import routine
 from anomstack_provider.steps.scored import BEGINNING, Scored, ScoredBatch, read_complete
 from anomstack_provider.steps.sources import Source, fires, first_open, merging, sources
 from anomstack_provider.steps.tracks import Looked, Stopped, Track
@@ -93,6 +94,10 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
         with _alone(told, looked.track.name):
             found = told.add(spec, looked)
             told.alerts[len(told.alerts) - len(found) :] = [_with_metrics(one, names) for one in found]
+    if spec.alert_always and "anomaly" in spec.finds:
+        for name, first in since.items():
+            with _alone(told, name):
+                told.alerts += routine(spec, window, name, batch, first, told.alerts)
     alerts = sorted(told.alerts, key=lambda a: (a.bucket, a.metric_name, a.kind))
     written = _write(store, alerts, told.clear)
     _log(alerts, told.stopped)

@@ -95,7 +95,7 @@ def _of_scores(spec: BatchSpec, window: RunWindow, rows: Scored) -> Source:
     at = np.flatnonzero(fires(spec, rows))
 
     def quiet(start: np.datetime64) -> Findings:
-        return _findings(spec, rows, smoothed, np.searchsorted(rows.times, np.array([start])))
+        return findings_at(spec, rows, smoothed, np.searchsorted(rows.times, np.array([start])))
 
     return Source(
         kinds=("anomaly",),
@@ -123,19 +123,19 @@ def fires(spec: BatchSpec, rows: Scored) -> NDArray[np.bool_]:
 
 def _fired(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
     """Return the buckets that fired as findings, each about the worst bucket that its score looks at."""
-    found, behind = _findings(spec, rows, smoothed, at), _behind(spec)
+    found, behind = findings_at(spec, rows, smoothed, at), _behind(spec)
     if not behind or rows.fired is not None:
         return found
     looked = np.unique(at[:, None] - np.arange(behind + 1))
     looked = looked[looked >= 0]
-    judged = _findings(spec, rows, smoothed, looked)
+    judged = findings_at(spec, rows, smoothed, looked)
     distance = np.full(len(rows.times), np.nan)
     distance[looked] = judged.distance
     worst = rules.worst_bucket(distance, at, spec.alert_smooth_n, behind)
     return found.about(judged.take(np.searchsorted(looked, worst)))
 
 
-def _findings(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
+def findings_at(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
     """Return some of the buckets as findings on their scores."""
     numbers, grains = rows.facts(at)
     threshold = rules.threshold(spec) if rows.fired is None else np.nan

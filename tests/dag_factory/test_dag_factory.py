@@ -416,3 +416,13 @@ def test_a_summary_that_cannot_be_made_stops_no_batch(folder, dags: Dags, monkey
     found = dags()
     assert set(found) == {"anomstack_a", HEALTH}
     assert "the summary: RuntimeError: no channels today" in fails_with(found[HEALTH], "check")
+
+
+@pytest.mark.parametrize("job", ["train", "score", "alert"])
+def test_a_job_that_is_stopped_beside_a_running_ingest_is_left_out(folder, dags: Dags, job: str) -> None:
+    stopped = f"{job}_default_schedule_status: STOPPED\n"
+    everything = ["ingest", "train", "score", "alert", "watch"]
+    for ingest, left_out in (("RUNNING", {job}), ("STOPPED", set())):
+        folder.batch("sales", f"{stopped}ingest_default_schedule_status: {ingest}")
+        found = [t.task_id for t in dags()["anomstack_sales"].topological_sort()]
+        assert found == [task for task in everything if task not in left_out]
