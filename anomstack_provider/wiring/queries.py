@@ -29,10 +29,15 @@ def own_queries(spec: BatchSpec) -> Callable[[str, datetime], pd.DataFrame]:
     def run(key: str, as_of: datetime) -> pd.DataFrame:
         from airflow.sdk.execution_time.context import MacrosAccessor
 
+        from anomstack_provider.store.errors import SourceError
         from anomstack_provider.store.source import read_sql
 
         window = RunWindow(last_tick(spec.cron, spec.timezone, as_of), as_of)
         names = {"macros": MacrosAccessor(), **window_names(window)}
-        return read_sql(open_hook(spec), spec.render(key, names))
+        sql = spec.render(key, names)
+        try:
+            return read_sql(open_hook(spec), sql)
+        except SourceError as error:
+            raise SourceError(f"{spec.metric_batch}: {key}: {error}") from error
 
     return run

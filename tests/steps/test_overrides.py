@@ -414,7 +414,7 @@ def test_a_broken_template_is_named_with_its_line(batch: Callable[..., Batch], t
 
 def test_sql_that_the_database_refuses_is_shown(batch: Callable[..., Batch]):
     one = batch(train_sql="select no_such_column from {{ table_key }}")
-    with pytest.raises(SourceError, match="no_such_column"):
+    with pytest.raises(SourceError, match=r"b: train_sql: .*no_such_column"):
         train(one.spec, WINDOW, open_stores(one.spec).metrics, one.models())
 
 
