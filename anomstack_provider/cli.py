@@ -196,7 +196,7 @@ def _write_charts(spec: BatchSpec, found: Preview, folder: Path) -> None:
         (folder / f"{alert.bucket:%Y%m%dT%H%M}-{name}-{alert.event_id[:6]}.png").write_bytes(told.draw(alert))
 
 
-_TRANSITIONS = ("opened", "escalated", "closed", "expired")
+_TRANSITIONS = ("opened", "escalated", "closed", "expired", "routine")
 
 
 def _as_json(found: Preview) -> str:

@@ -63,7 +63,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     spec = load_spec(arguments.batch, arguments.metrics_dir)
     channel = _channel(spec, arguments.send) if arguments.send else None
-    switched_off = [key for key in ("disable_batch", "disable_alert") if getattr(spec, key)]
+    switched_off = spec.switched_off
     table = open_stores(spec).metrics
     rows = []
     for found in drill(spec, arguments.metric, table, kinds=arguments.kinds, size=arguments.size):

@@ -153,15 +153,15 @@ def _add_steps(dag: DAG, spec: BatchSpec) -> None:
     after: dict[str, Any] = {"dag": dag, "trigger_rule": "all_done"}
     if not spec.disable_ingest:
         steps.append(AnomstackIngestOperator(task_id="ingest", dag=dag, sql=spec.ingest_sql))
-    if not spec.disable_train:
+    if not spec.is_off("train"):
         steps.append(_sharded(AnomstackTrainOperator, "train", spec, after))
-    if not spec.disable_score:
+    if not spec.is_off("score"):
         steps.append(_sharded(AnomstackScoreOperator, "score", spec, after))
     if not spec.disable_llmalert:
         steps.append(AnomstackLanguageModelOperator(task_id="llmalert", **after))
     if spec.finds:
         steps.append(AnomstackAlertOperator(task_id="alert", **after))
-    if spec.plots:
+    if not spec.is_off("plot"):
         steps.append(AnomstackPlotOperator(task_id="plot", **after))
     for before, step in pairwise(steps):
         before >> step

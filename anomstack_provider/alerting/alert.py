@@ -26,9 +26,10 @@ class Alert:
 
     :param kind: what was found first: ``anomaly`` (score), ``threshold``, ``change`` (of level), ``llm`` (a language
         model named it) or ``late`` (missing data).
-    :param transition: ``opened``, ``escalated``, ``closed`` or ``expired``.
-    :param direction: ``up``, ``down``, or ``none`` for data that are late; like ``severity`` that of the worst bucket
-        that was looked at, which need not be ``bucket`` where a score looks back at earlier ones.
+    :param transition: ``opened``, ``escalated``, ``closed`` or ``expired``; ``routine`` for a bucket that is told
+        whatever its score, which is no event.
+    :param direction: ``up``, ``down``, or ``none`` for data that are late and for routine; like ``severity`` that of
+        the worst bucket that was looked at, which need not be ``bucket`` where a score looks back at earlier ones.
     :param bucket: start of the bucket of this transition, aware, UTC; of a closed event the first quiet one.
     :param grain: length of the bucket as written in a config, such as ``1h`` or ``1d``; ``instant`` for a reading.
     :param value: the metric's value in that bucket, None where there is none.

@@ -19,7 +19,8 @@ from anomstack_provider.alerting.findings import Findings, Flags
 from anomstack_provider.detection.series import Times
 
 Positions: TypeAlias = NDArray[np.intp]
-Name = Literal["opened", "escalated", "closed", "expired"]
+# "routine" is the one of no event: a bucket that is told whatever it is.
+Name = Literal["opened", "escalated", "closed", "expired", "routine"]
 
 # In one bucket an old event ends before a new one begins.
 _ORDER = ("closed", "expired", "opened", "escalated")

@@ -19,7 +19,7 @@ from anomstack_provider.config.values import format_duration
 # Type of the row that an alert of this kind is stored as.
 ROW_TYPES = {"anomaly": "alert", "late": "alert", "threshold": "tholdalert", "change": "change", "llm": "llmalert"}
 # Of several transitions in one bucket the row is that of the first of these.
-_RANK = ("opened", "escalated", "expired", "closed")
+_RANK = ("opened", "escalated", "expired", "closed", "routine")
 _BESIDE = "beside"
 
 
@@ -116,7 +116,8 @@ def stored_rows(alerts: Sequence[Alert]) -> list[tuple[str, str, datetime, float
     """
     Return metric name, type, bucket (naive UTC), value and metadata of the rows that keep the alerts.
 
-    A row's value is 1 where an event opened or escalated and 0 where it only ended; its metadata are the alert's JSON.
+    A row's value is 1 where an event opened or escalated, else 0: it ended, or it is routine; its metadata are the
+    alert's JSON.
     A key has one row: of several transitions in one bucket the others are in the metadata, as ``beside``.
     """
     rows: dict[tuple[str, str, datetime], list[Alert]] = {}

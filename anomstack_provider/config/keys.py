@@ -46,6 +46,10 @@ from anomstack_provider.config.values import (
 )
 
 _STATUS = "RUNNING or STOPPED: whether a new DAG starts unpaused; unset leaves it to Airflow's own setting."
+_OF_A_JOB = (
+    "STOPPED leaves {job} out if ingest_default_schedule_status is RUNNING; else all jobs of the DAG start with it, "
+    "and RUNNING has no effect."
+)
 
 
 class Section(BaseModel):
@@ -245,7 +249,7 @@ class Train(Section):
         default="*/5 * * * *",
         description="When to train: in the DAG's run whose window holds a tick; */5 * * * * with recipe anomstack.",
     )
-    train_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    train_default_schedule_status: Status = Field(default=None, description=_OF_A_JOB.format(job="the train task"))
     model_configs: tuple[ModelConfig, ...] = Field(
         default=_DEFAULT_MODELS,
         min_length=1,
@@ -259,7 +263,9 @@ class Train(Section):
         description="How a series becomes features; keys left out keep their defaults.",
     )
     preprocess_fn: OptionalText = Field(
-        default=None, description="Python text (Jinja) with a function that makes the features instead."
+        default=None,
+        description="Python text (Jinja) with a function preprocess(df, ...) that makes the features of recipe "
+        "anomstack instead, see overrides.md.",
     )
     train_max_n: AtLeastOne = Field(
         default=2500, description="Newest points of a metric to train on, at most; 2500 with recipe anomstack."
@@ -273,7 +279,9 @@ class Train(Section):
         description="Processes in which a task fits metrics with recipe anomstack; -1 is one per processor.",
     )
     train_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not trained.")
-    train_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to train on instead.")
+    train_sql: OptionalText = Field(
+        default=None, description="SQL (Jinja) whose rows are trained on instead, see overrides.md."
+    )
 
 
 class Score(Section):
@@ -284,14 +292,16 @@ class Score(Section):
         default="*/4 * * * *",
         description="Anomstack's cron of scoring; here each run of the DAG scores its window.",
     )
-    score_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    score_default_schedule_status: Status = Field(default=None, description=_OF_A_JOB.format(job="the score task"))
     score_max_n: AtLeastOne = Field(default=25, description="Newest points of a metric to look back for unscored ones.")
     score_metric_timestamp_max_days_ago: AtLeastOne = Field(
         default=14, description="Look back for unscored points by so many days, at most."
     )
     score_metric_rounding: Decimals = Field(default=4, description="Decimal places kept of a score; -1 keeps all.")
     score_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not scored.")
-    score_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to score instead.")
+    score_sql: OptionalText = Field(
+        default=None, description="SQL (Jinja) whose rows are scored instead, see overrides.md."
+    )
 
 
 class Alerts(Section):
@@ -303,9 +313,11 @@ class Alerts(Section):
         default="*/5 * * * *",
         description="Anomstack's cron of alerting; here each run of the DAG alerts on its window.",
     )
-    alert_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    alert_default_schedule_status: Status = Field(default=None, description=_OF_A_JOB.format(job="alerts on scores"))
     alert_methods: MethodList = Field(default=("email", "slack"), description="Channels that alerts go to.")
-    alert_always: bool = Field(default=False, description="Alert on the newest bucket even if nothing is wrong.")
+    alert_always: bool = Field(
+        default=False, description="Tell the newest bucket of each run whatever its score, marked ROUTINE."
+    )
     false_alarms_per_month: Positive = Field(
         default=1.0,
         description="False alarms per metric in 30 days to put up with, in recipe seasonal without alert_threshold.",
@@ -351,7 +363,9 @@ class Alerts(Section):
         default=45, description="Points of so many days in an alert's chart, at most."
     )
     alert_exclude_metrics: MetricList = Field(default=(), description="Metrics that do not alert on scores.")
-    alert_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to judge instead.")
+    alert_sql: OptionalText = Field(
+        default=None, description="SQL (Jinja) whose rows are judged instead, see overrides.md."
+    )
 
 
 # The channels that are there without a notifier; delivery/channels has a file for each.
@@ -485,7 +499,7 @@ class Change(Section):
         default="*/5 * * * *",
         description="Anomstack's cron of change detection; here each run of the DAG looks at its window.",
     )
-    change_default_schedule_status: Status = Field(default=None, description=_STATUS)
+    change_default_schedule_status: Status = Field(default=None, description=_OF_A_JOB.format(job="change detection"))
     change_threshold: Positive = Field(
         default=3.5,
         description="Distance from the median, as PyOD's MAD counts it, above which a point is a change.",
@@ -506,7 +520,9 @@ class Change(Section):
     )
     change_include_metrics: MetricList = Field(default=(), description="Look at these metrics only; empty is all.")
     change_exclude_metrics: MetricList = Field(default=(), description="Metrics that are not looked at.")
-    change_sql: OptionalText = Field(default=None, description="SQL (Jinja) that reads the points to look at instead.")
+    change_sql: OptionalText = Field(
+        default=None, description="SQL (Jinja) whose rows are looked at instead, see overrides.md."
+    )
 
 
 class LanguageModelAlerts(Section):
@@ -644,8 +660,4 @@ SECTIONS: tuple[type[Section], ...] = (
 
 
 # Keys of Anomstack's that are read and checked, so that its folders load, and that nothing here acts on yet.
-NOT_YET = frozenset({"disable_dashboard", "dashboard_stale_metric_max_days_ago", "dashboard_sql"}) | {
-    *("preprocess_fn", "train_sql", "score_sql", "alert_sql", "alert_always"),
-    *("train_default_schedule_status", "score_default_schedule_status", "alert_default_schedule_status"),
-    *("change_sql", "change_default_schedule_status"),
-}
+NOT_YET = frozenset({"disable_dashboard", "dashboard_stale_metric_max_days_ago", "dashboard_sql"})

@@ -10,10 +10,7 @@ from typing import Any
 from anomstack_provider.config.errors import BatchError, ConfigError
 from anomstack_provider.config.explain import nearest
 from anomstack_provider.config.layers import PACKAGE, Source
-from anomstack_provider.config.spec import LIST_KEYS, TEXT_KEYS, BatchSpec
-
-# Templates see these as they were set, as Anomstack's do: "email,slack", "2h", names with their quotes.
-_AS_WRITTEN = TEXT_KEYS | LIST_KEYS
+from anomstack_provider.config.spec import BatchSpec
 
 
 @dataclass(frozen=True)
@@ -45,21 +42,8 @@ class LoadedBatch:
         return self.provenance.get(key, PACKAGE)
 
     def context(self) -> dict[str, Any]:
-        """
-        Return the whole configuration for templates: plain values, texts and lists as the files have them.
-
-        A key without a value is left out, and so is an empty list of metrics: Anomstack's templates ask
-        ``{% if score_exclude_metrics is defined %}``.
-        """
-        values = self.spec.model_dump(mode="json")
-        for key, written in self.raw.items():
-            if key in _AS_WRITTEN and values[key] is not None:
-                values[key] = written
-        return {
-            key: value
-            for key, value in values.items()
-            if value is not None and not (key.endswith("_metrics") and not value)
-        }
+        """Return the whole configuration for templates; see :meth:`BatchSpec.context`."""
+        return self.spec.context()
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,7 @@ def _load(
         said = {problem.path for problem in unread}
         problems = [*unread, *(problem for problem in problems if problem.path not in said)]
         return [_located(problem, name, merged, layers, own) for problem in problems]
+    spec = spec.placed(str(shared.root), merged.values)
     provenance = {key: layer.source((key,)) for key, layer in merged.layers.items()}
     warnings = tuple(f"{provenance.get(key, PACKAGE)}: {key}: {text}" for key, text in spec.cautions())
     lines = {str(place[0]): position[0] for place, position in own.places.items() if len(place) == 1}

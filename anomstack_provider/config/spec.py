@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 
-from anomstack_provider.config import keys
+from anomstack_provider.config import keys, overrides
 from anomstack_provider.config.about import About
 from anomstack_provider.config.crons import cron_expression, step_warning
 from anomstack_provider.config.explain import CrossCheckError, Path, Problem, dotted, explain, nearest
@@ -78,7 +78,10 @@ SEASONAL_DEFAULTS: dict[str, Any] = {
 }
 
 # Keys of metric_settings that messages tell.
-_ABOUT_KEYS = {field.name for field in fields(About)}
+_ABOUT_KEYS = {one.name for one in fields(About)}
+
+# Jobs of Anomstack with a schedule of their own that are tasks of the batch's DAG here.
+_JOBS = ("train", "score", "alert", "change", "plot")
 
 # A count that must not be above another.
 _NOT_ABOVE = (
@@ -87,6 +90,14 @@ _NOT_ABOVE = (
     ("change_detect_last_n", "change_max_n"),
     ("llmalert_recent_n", "llmalert_prompt_max_n"),
 )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the includes of a batch's templates begin, and its keys as written; no part of what a batch is."""
+
+    metrics_dir: str = field(default=".", compare=False)
+    written: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 class BatchSpec(
@@ -114,6 +125,8 @@ class BatchSpec(
     """
 
     model_config = ConfigDict(title="Anomstack batch", defer_build=False)
+
+    _place: _Place = PrivateAttr(default_factory=lambda: _Place())
 
     @model_validator(mode="before")
     @classmethod
@@ -257,19 +270,84 @@ class BatchSpec(
     def finds(self) -> frozenset[Literal["anomaly", "threshold", "change", "llm", "late"]]:
         """What the alert task looks for; nothing: it has nothing to do. Without alerts on scores late data are none."""
         wanted: dict[Literal["anomaly", "threshold", "change", "llm", "late"], bool] = {
-            "anomaly": not self.disable_alert,
+            "anomaly": not self.is_off("alert"),
             "threshold": not self.disable_tholdalert and bool(self.tholdalert_thresholds),
-            "change": not self.disable_change,
+            "change": not self.is_off("change"),
             "llm": not self.disable_llmalert,
-            "late": self.freshness != "off" and not self.disable_alert,
+            "late": self.freshness != "off" and not self.is_off("alert"),
         }
         return frozenset(kind for kind, is_wanted in wanted.items() if is_wanted)
 
+    def is_off(self, job: Literal["train", "score", "alert", "change", "plot"]) -> bool:
+        """
+        Whether a job is switched off, or left stopped by its ``*_default_schedule_status``.
+
+        Anomstack's jobs have schedules of their own, to be started one by one; here they are tasks of one DAG. A job
+        that is stopped beside an ingest that is not was left out on purpose. Where ingest is stopped too, or says
+        nothing, the status is that of the whole DAG, and starting it starts all of them.
+        """
+        return bool(getattr(self, f"disable_{job}")) or job in self._stopped
+
     @property
-    def plots(self) -> bool:
-        """Whether the DAG has a plot task: one that is stopped beside a running ingest was left out on purpose."""
-        is_stopped = self.plot_default_schedule_status == "STOPPED" and self.ingest_default_schedule_status == "RUNNING"
-        return not self.disable_plot and not is_stopped
+    def switched_off(self) -> list[str]:
+        """The keys that keep a live run from alerting on scores."""
+        found = [key for key in ("disable_batch", "disable_alert") if getattr(self, key)]
+        return [*found, *(["alert_default_schedule_status"] if "alert" in self._stopped else [])]
+
+    @property
+    def _stopped(self) -> frozenset[str]:
+        if self.ingest_default_schedule_status != "RUNNING":
+            return frozenset()
+        return frozenset(job for job in _JOBS if getattr(self, f"{job}_default_schedule_status") == "STOPPED")
+
+    def placed(self, metrics_dir: str, written: Mapping[str, Any]) -> BatchSpec:
+        """
+        Return the spec with the folder that its templates include from.
+
+        :param written: the keys as the files have them.
+        """
+        placed = self.model_copy()
+        placed._place = _Place(metrics_dir, dict(written))
+        return placed
+
+    def override(self, key: str) -> str | None:
+        """Return the batch's own text of a key in ``overrides.KEYS``; None where what is built in acts."""
+        text: str | None = getattr(self, key)
+        return None if text is None or overrides.is_built_in(text) else text
+
+    def sources(self, key: str) -> overrides.Sources:
+        """Return what the text of a key is made of beside itself."""
+        text = self.override(key)
+        return overrides.Sources() if text is None else overrides.Sources.of(text, self._place.metrics_dir)
+
+    def render(self, key: str, names: Mapping[str, Any] | None = None) -> str:
+        """
+        Return the text of a key with its Jinja rendered over the batch's keys.
+
+        :param names: further names, which win.
+        :raises TemplateError: naming batch, key and line.
+        """
+        from anomstack_provider.config.templating import render
+
+        context = {**self.context(), **(names or {})}
+        return render(getattr(self, key) or "", context, self._place.metrics_dir, where=f"{self.metric_batch}: {key}")
+
+    def context(self) -> dict[str, Any]:
+        """
+        Return the whole configuration for templates: plain values, texts and lists as the files have them.
+
+        A key without a value is left out, and so is an empty list of metrics: Anomstack's templates ask
+        ``{% if score_exclude_metrics is defined %}``.
+        """
+        values = self.model_dump(mode="json")
+        for key, written in self._place.written.items():
+            if key in TEXT_KEYS | LIST_KEYS and values.get(key) is not None:
+                values[key] = written
+        return {
+            key: value
+            for key, value in values.items()
+            if value is not None and not (key.endswith("_metrics") and not value)
+        }
 
     @property
     def cron(self) -> str:
@@ -306,6 +384,7 @@ class BatchSpec(
         if not self.disable_delete and (read := self._reads_further_than(self.delete_after_n_days)):
             longer = ", ".join(f"{key} reads {days}" for key, days in read.items())
             found.append(("delete_after_n_days", f"deletes after {self.delete_after_n_days} days, but {longer}"))
+        found += self._override_cautions()
         if idle := sorted(key for key in keys.NOT_YET & self.model_fields_set if self._is_changed(key)):
             found.append((idle[0], f"no effect in this version: {', '.join(idle)}"))
         return found
@@ -313,14 +392,30 @@ class BatchSpec(
     def _reads_further_than(self, days: int) -> dict[str, int]:
         """Return the keys by which some step reads rows older than so many days, and how many days it reads."""
         wanted = {
-            "train_metric_timestamp_max_days_ago": not self.disable_train or not self.disable_score,
-            "score_metric_timestamp_max_days_ago": not self.disable_score,
+            "train_metric_timestamp_max_days_ago": not self.is_off("train") or not self.is_off("score"),
+            "score_metric_timestamp_max_days_ago": not self.is_off("score"),
             "change_metric_timestamp_max_days_ago": "change" in self.finds,
             "event_expires": bool(self.finds),
         }
         read = {key: getattr(self, key) for key, is_wanted in wanted.items() if is_wanted}
         lengths = {key: value.days if isinstance(value, timedelta) else int(value) for key, value in read.items()}
         return {key: length for key, length in lengths.items() if length > days}
+
+    def _override_cautions(self) -> Iterator[tuple[str, str]]:
+        """Yield what may surprise in texts that stand in the place of built-in ones, and in jobs that are left out."""
+        texts = {key: text for key in overrides.KEYS if (text := getattr(self, key))}
+        if known := sorted(key for key, text in texts.items() if overrides.is_built_in(text)):
+            said = "Anomstack's own files below defaults/, whose meaning is built in, are not run"
+            yield known[0], f"{said} ({', '.join(known)}); one of another name or folder is"
+        for key in (key for key in overrides.QUERIES if self.override(key)):
+            if clock := overrides.clock_in([texts[key], *self.sources(key).files.values()]):
+                yield key, f"reads the clock ({clock}), so a backfill will not give what live runs gave; use as_of"
+        if self.override("preprocess_fn") and self.recipe == "seasonal":
+            yield "preprocess_fn", "no effect with recipe seasonal"
+        if stopped := sorted(job for job in self._stopped if not getattr(self, f"disable_{job}")):
+            key = f"{stopped[0]}_default_schedule_status"
+            message = f"STOPPED beside a running ingest leaves out: {', '.join(stopped)}"
+            yield key, f"{message}; set it to RUNNING, or remove it, to have it"
 
     def _is_changed(self, key: str) -> bool:
         return bool(getattr(self, key) != type(self).model_fields[key].get_default(call_default_factory=True))
@@ -335,6 +430,11 @@ class BatchSpec(
                 facts[key] = [entry.model_dump(mode="json") for entry in entries]
         if any(entry.tags for entries in shaping.values() for entry in entries):
             facts["metric_tags"] = self.metric_tags
+        for key in ("train_sql", "preprocess_fn"):
+            sources = self.sources(key)
+            used = {name: value for name, value in self.context().items() if name in sources.names}
+            if sources.files or used:
+                facts[f"{key}_uses"] = [sources.files, used]
         return facts
 
     def config_hash(self) -> str:

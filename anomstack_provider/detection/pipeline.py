@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from anomstack_provider.detection import baseline, detectors, features
 from anomstack_provider.detection.baseline import Baseline
 from anomstack_provider.detection.grain import Grain
+from anomstack_provider.detection.own_features import OwnFeatures
 from anomstack_provider.detection.seasonal import batch
 from anomstack_provider.detection.seasonal.judgement import Judgement
 from anomstack_provider.detection.seasonal.model import FULL
@@ -61,11 +62,11 @@ class FittedModel:
     low: float
     high: float
 
-    def needs(self, recipe: features.Recipe) -> int:
-        """Return how many points before a bucket it needs to be scored."""
+    def needs(self, recipe: features.Recipe, own: OwnFeatures | None = None) -> int:
+        """Return how many points before a bucket it needs to be scored; what a function needs it says itself."""
         if self.name in detectors.SERIES:
             return min(int(self.detector.reach), LEAST_BEFORE)
-        return features.reach(recipe)
+        return features.reach(recipe) if own is None else 0
 
     def score(self, rows: Floats) -> Floats:
         """Return scores in [0, 1] for rows of shape (n, width); NaN where the detector gave no finite one."""
@@ -107,6 +108,8 @@ class FittedMetric:
     grain: Grain
     baseline: Baseline
     points: int
+    # Names of the features where the batch's own function made them.
+    columns: tuple[str, ...] = ()
 
 
 Fitted: TypeAlias = FittedMetric | FittedSeasonal
@@ -137,35 +140,53 @@ class Scores:
     tried: int
 
 
-def reach(recipe: features.Recipe, configs: Sequence[ModelConfig], grain: Grain | None = None) -> int:
+def reach(
+    recipe: features.Recipe,
+    configs: Sequence[ModelConfig],
+    grain: Grain | None = None,
+    own: OwnFeatures | None = None,
+) -> int:
     """
     Return how many points before a bucket its score may depend on, the most of all models of ``configs``.
 
     :param grain: length of the buckets, if it is known: the season of finer ones has more points.
     """
+    plain = features.reach(recipe) if own is None else own.reach
     named = {"grain": str(grain)} if grain else {}
     return max(
         (
             int(detectors.build(config.model_name, {**named, **config.model_params}).reach)
             if config.model_name in detectors.SERIES
-            else features.reach(recipe)
+            else plain
             for config in configs
         ),
-        default=features.reach(recipe),
+        default=plain,
     )
 
 
 def fit(
-    training: Series, grain: Grain, recipe: features.Recipe, configs: Sequence[ModelConfig], timezone: str
+    training: Series,
+    grain: Grain,
+    recipe: features.Recipe,
+    configs: Sequence[ModelConfig],
+    timezone: str,
+    own: OwnFeatures | None = None,
 ) -> FittedMetric:
     """
     Fit every model of ``configs`` to the training points of one metric.
 
+    :param own: makes the feature rows in the place of ``recipe``.
+
     :raises CannotFit: naming each model and why it could not be fitted.
     :raises detectors.UnknownDetector: a config names a class that there is not.
     """
-    lagged = features.lag_matrix(training.values, recipe)
-    too_few = f"{len(training)} points leave no complete row of {features.reach(recipe) + 1} points"
+    if own is None:
+        columns: tuple[str, ...] = ()
+        lagged = features.lag_matrix(training.values, recipe)
+        too_few = f"{len(training)} points leave no complete row of {features.reach(recipe) + 1} points"
+    else:
+        columns, lagged = own.of_training(training)
+        too_few = f"preprocess_fn makes no row of {len(training)} points"
     if len(lagged) == 0 and not any(config.model_name in detectors.SERIES for config in configs):
         raise CannotFit(too_few)
     models, reasons = [], []
@@ -195,7 +216,7 @@ def fit(
         models.append(FittedModel(config.model_name, detector, float(scores.min()), float(scores.max())))
     if not models:
         raise CannotFit("; ".join(reasons))
-    return FittedMetric(tuple(models), grain, baseline.fit(training, grain, timezone), len(training))
+    return FittedMetric(tuple(models), grain, baseline.fit(training, grain, timezone), len(training), columns)
 
 
 def score(
@@ -205,6 +226,7 @@ def score(
     recipe: features.Recipe,
     combine: str,
     span: timedelta | None = None,
+    own: OwnFeatures | None = None,
 ) -> Scores:
     """
     Score the buckets at the positions ``wanted``; those without enough earlier points are left out.
@@ -214,14 +236,25 @@ def score(
     """
     oldest = None if span is None else series.times[wanted] - np.timedelta64(span)
     begin = np.zeros(len(wanted), np.intp) if oldest is None else np.searchsorted(series.times, oldest)
-    enough = wanted - begin >= max(model.needs(recipe) for model in fitted.models)
+    enough = wanted - begin >= max(model.needs(recipe, own) for model in fitted.models)
     index, begin = wanted[enough], begin[enough]
+    rows: Floats | None = None
+    if own is not None and any(model.name not in detectors.SERIES for model in fitted.models):
+        rows, made = own.of_buckets(series, index, begin, fitted.columns)
+        index, begin = index[made], begin[made]
     if len(index) == 0:
         none = np.empty(0)
         return Scores(index, none, none, none, none, 0)
     with np.errstate(all="ignore"):
         combined = _COMBINE[combine](
-            np.stack([model.score_at(series, index, begin, recipe) for model in fitted.models])
+            np.stack(
+                [
+                    model.score_at(series, index, begin, recipe)
+                    if rows is None or model.name in detectors.SERIES
+                    else model.score(rows)
+                    for model in fitted.models
+                ]
+            )
         )
     tried, finite = len(index), np.isfinite(combined)
     index, combined = index[finite], combined[finite]

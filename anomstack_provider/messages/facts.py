@@ -125,7 +125,7 @@ def _value(alert: Alert, unit: str) -> str:
 
 def _lasting(alert: Alert, timezone: str) -> str:
     length = duration(lasted(alert, timezone), alert.grain)
-    if not length:
+    if not length or alert.transition == "routine":
         return ""
     if alert.transition == "opened" and first_bucket(alert) == alert.bucket:
         return f"{length} so far, this is its first bucket"

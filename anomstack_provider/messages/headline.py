@@ -36,7 +36,7 @@ class Headline:
     """
     The first line in its parts.
 
-    :param tag: severity or transition, in capitals: ``HIGH``, ``HIGH, escalated``, ``CLOSED``.
+    :param tag: severity or transition, in capitals: ``HIGH``, ``HIGH, escalated``, ``CLOSED``, ``ROUTINE``.
     :param batch: the batch's name; "" where ``subject`` is a title of its own, or the batch itself.
     :param subject: the metric's title or name; with a colon where ``finding`` is a sentence of its own.
     :param finding: what was found: ``42 % below expected: 1,161 EUR``.
@@ -92,7 +92,7 @@ def name(text: str, limit: int) -> str:
 
 def _tag(alert: Alert) -> str:
     """Return the severity; a later transition says so, lest it reads like a new alert."""
-    if alert.transition in ("closed", "expired"):
+    if alert.transition in ("closed", "expired", "routine"):
         return alert.transition.upper()
     found = "LATE" if alert.kind == "late" else one_line(alert.severity).upper()
     return found if alert.transition == "opened" else f"{found}, {one_line(alert.transition)}"
@@ -122,12 +122,22 @@ def _when(alert: Alert, timezone: str) -> str:
 
 
 def _anomaly(alert: Alert, timezone: str, unit: str) -> str:
+    if alert.transition == "routine":
+        return _plainly(alert, unit)
     after = _after(alert, timezone)
     if alert.transition == "closed":
         return f"back to usual{after}{_worst(alert, unit)}"
     if alert.transition == "expired":
         return f"still {deviation(alert, unit)}{after}; silent until it ends"
     return _now(alert, deviation(alert, unit))
+
+
+def _plainly(alert: Alert, unit: str) -> str:
+    """Say the value and how far it is from the expected one, without a judgement."""
+    value, expected = known(alert.value), known(alert.expected)
+    if value is None:
+        return "has no value"
+    return f"is {amount(value, unit)}" if expected is None else _far(value, expected, "expected", unit)
 
 
 def deviation(alert: Alert, unit: str = "") -> str:

@@ -40,8 +40,8 @@ class AnomstackDeleteOperator(AnomstackOperator):
         as_of = window.as_of
 
         def rows() -> int:
-            if spec.delete_sql:
-                return self._run_own(spec.delete_sql, window, context)
+            if (own := spec.override("delete_sql")) is not None:
+                return self._run_own(own, window, context)
             return delete.delete_rows(spec, as_of, open_stores(spec).metrics)
 
         def deliveries() -> int:

@@ -65,8 +65,8 @@ class AnomstackLanguageModelOperator(AnomstackOperator):
             draw=lambda name, points, asked, grain: draw_series(
                 name, points.times, points.values, asked, grain=grain, timezone=spec.timezone
             ),
-            fetch=None if spec.llmalert_sql is None else partial(self._fetch, window, context),
-            write_prompt=None if spec.prompt_fn is None else partial(self._write_prompt, window, context),
+            fetch=None if spec.override("llmalert_sql") is None else partial(self._fetch, window, context),
+            write_prompt=None if spec.override("prompt_fn") is None else partial(self._write_prompt, window, context),
         )
 
     def _fetch(self, window: RunWindow, context: Context) -> pd.DataFrame:
@@ -75,7 +75,7 @@ class AnomstackLanguageModelOperator(AnomstackOperator):
         return fetch_query(self.spec, self._rendered("llmalert_sql", window, context))
 
     def _write_prompt(self, window: RunWindow, context: Context, frame: pd.DataFrame, recent_n: int) -> str:
-        from anomstack_provider.wiring.user_function import UserFunctionError, call
+        from anomstack_provider.runtime.user_function import UserFunctionError, call
 
         where = f"{self.spec.metric_batch}: prompt_fn"
         text = self._rendered("prompt_fn", window, context)

@@ -51,7 +51,8 @@ class AnomstackPlotOperator(AnomstackOperator):
         from anomstack_provider.wiring.templates import render_key
 
         spec = self.spec
-        if not spec.plot_sql:
+        text = spec.override("plot_sql")
+        if text is None:
             return plot.read(spec, window.as_of, open_stores(spec).metrics)
-        sql = render_key(spec, "plot_sql", spec.plot_sql, window, context, self.metrics_dir)
+        sql = render_key(spec, "plot_sql", text, window, context, self.metrics_dir)
         return plot.of_rows(spec, fetch_query(spec, sql))

@@ -83,7 +83,7 @@ class AnomstackSummaryOperator(BaseOperator):
 
         try:
             specs.append(spec := load_spec(name, self.metrics_dir))
-            counts = self._counts(spec, window, context) if spec.summary_sql else None
+            counts = self._counts(spec, window, context) if spec.override("summary_sql") else None
             return summarise(spec, window.as_of, open_stores(spec).metrics, counts)
         except Exception as error:  # one batch never stops its neighbours
             self.log.exception("batch %r cannot be read", name)
@@ -94,5 +94,5 @@ class AnomstackSummaryOperator(BaseOperator):
         from anomstack_provider.wiring.fetch import fetch_query
         from anomstack_provider.wiring.templates import render_key
 
-        text = spec.summary_sql or ""
+        text = spec.override("summary_sql") or ""
         return fetch_query(spec, render_key(spec, "summary_sql", text, window, context, self.metrics_dir))

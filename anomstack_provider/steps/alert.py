@@ -18,7 +18,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from anomstack_provider.alerting import rules
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.findings import Findings
 from anomstack_provider.alerting.transitions import ROW_TYPES, stored_rows
@@ -28,8 +27,9 @@ from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.late import Late, late_data
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import COLUMNS, MetricRows, Models
+from anomstack_provider.steps.routine import routine
 from anomstack_provider.steps.scored import BEGINNING, Scored, ScoredBatch, read_complete
-from anomstack_provider.steps.sources import Source, first_open, merging, sources
+from anomstack_provider.steps.sources import Source, fires, first_open, merging, sources
 from anomstack_provider.steps.tracks import Looked, Stopped, Track
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,10 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
         with _alone(told, looked.track.name):
             found = told.add(spec, looked)
             told.alerts[len(told.alerts) - len(found) :] = [_with_metrics(one, names) for one in found]
+    if spec.alert_always and "anomaly" in spec.finds:
+        for name, first in since.items():
+            with _alone(told, name):
+                told.alerts += routine(spec, window, name, batch, first, told.alerts)
     alerts = sorted(told.alerts, key=lambda a: (a.bucket, a.metric_name, a.kind))
     written = _write(store, alerts, told.clear)
     _log(alerts, told.stopped)
@@ -213,7 +217,7 @@ def _suppressed(spec: BatchSpec, rows: Scored, window: RunWindow) -> int:
     """Return how many buckets of the window reach the threshold and are kept from alerting by an event."""
     if not rows.suppressed.any():
         return 0
-    fired = rules.fires(rules.smooth(rows.scores, spec.alert_smooth_n), rules.threshold(spec)) & rows.suppressed
+    fired = fires(spec, rows) & rows.suppressed
     return int(fired[first_open(spec, window, rows) :].sum())
 
 

@@ -76,7 +76,7 @@ def deliveries(ledger: DeliveryLedger) -> Iterator[Finding]:
 
 def models(spec: BatchSpec, as_of: datetime, store: ModelStore) -> Iterator[Finding]:
     """Look for models that are missing, of another config, older than the schedule of training, or refused."""
-    if spec.disable_train and spec.disable_score:
+    if spec.is_off("train") and spec.is_off("score"):
         return
     versions = store.versions(spec.metric_batch)
     due = last_tick(spec.train_cron_schedule, spec.timezone, as_of)

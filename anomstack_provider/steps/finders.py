@@ -28,6 +28,7 @@ from anomstack_provider.steps.training import stamp
 GRAIN = 22
 # What is older tells nothing of what is usual; enough for months.
 LOOK_BACK = timedelta(days=4 * 365)
+_ALL_DAYS = 100_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Buckets:
 
 def history(spec: BatchSpec) -> tuple[int, timedelta]:
     """Return how many stored points before a bucket, and of how much time before it, its findings depend on."""
-    if spec.disable_change:
+    if spec.is_off("change"):
         return GRAIN, LOOK_BACK
     points, time = change.history(spec)
     return max(points, GRAIN), max(time, LOOK_BACK)
@@ -72,6 +73,12 @@ def closed_buckets(spec: BatchSpec, series: Series, window: RunWindow, first: in
     still_open = np.flatnonzero(ends > stamp(window.end - spec.completeness_delay))
     count = int(still_open[0]) if len(still_open) else len(ends)
     return Buckets(series.slice(0, first + count), first, ends[:count], texts[:count])
+
+
+def own_buckets(spec: BatchSpec, own: Series, window: RunWindow, stored: Buckets) -> Buckets:
+    """Return the buckets of other points, those that the batch's own query gives, at the times of the stored ones."""
+    first = own.before(stored.times[0]) if len(stored.times) else len(own)
+    return closed_buckets(spec, own, window, first)
 
 
 def grains(spec: BatchSpec, times: Times, first: int) -> list[Grain]:
@@ -128,10 +135,14 @@ def judge_thresholds(spec: BatchSpec, name: str, buckets: Buckets) -> Judged | N
 def judge_levels(spec: BatchSpec, name: str, buckets: Buckets) -> Judged | None:
     """Compare values with the level of the points before them; None for a metric that is not looked at."""
     wanted = not spec.change_include_metrics or name in spec.change_include_metrics
-    if spec.disable_change or not wanted or name in spec.change_exclude_metrics:
+    if spec.is_off("change") or not wanted or name in spec.change_exclude_metrics:
         return None
     resolution = 10.0**-spec.ingest_metric_rounding if spec.ingest_metric_rounding >= 0 else 0.0
-    judged = change.changes(buckets.series, buckets.first, spec, resolution)
+    rule = spec
+    if spec.override("change_sql") is not None:  # which says how many and how old itself
+        every = {"change_max_n": len(buckets.series) + 1, "change_metric_timestamp_max_days_ago": _ALL_DAYS}
+        rule = spec.model_copy(update=every)
+    judged = change.changes(buckets.series, buckets.first, rule, resolution)
     side = (np.where(judged.smoothed > judged.median, 1, -1) * judged.fires).astype(np.int8)
     values = buckets.series.values[buckets.first :]
 

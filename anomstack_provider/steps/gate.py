@@ -135,6 +135,9 @@ class _Beside:
         """Keep the rows in memory; what is to be cleared are alerts, which are not looked at."""
         return self._own.replace(rows)
 
+    def query(self, key: str, as_of: datetime) -> pd.DataFrame:
+        return self._store.query(key, as_of)
+
 
 class _Untouched:
     """Stored models, to which nothing is added and of which nothing is removed."""

@@ -124,7 +124,7 @@ def wrangle(frame: pd.DataFrame, rounding: int) -> Wrangled:
         raise IngestError(f"the result has no column {', '.join(missing)}; it has {', '.join(frame.columns) or 'none'}")
     names = frame["metric_name"]
     values = pd.to_numeric(frame["metric_value"], errors="coerce").astype("float64")
-    times, unreadable = _timestamps(frame["metric_timestamp"])
+    times, unreadable = timestamps(frame["metric_timestamp"])
     unnamed = (names.isna() | (names.astype(str).str.strip() == "")).to_numpy()
     not_a_number = (values.isna() & frame["metric_value"].notna() & ~_is_nan(frame["metric_value"])).to_numpy()
     infinite = np.isinf(values.to_numpy())
@@ -159,7 +159,7 @@ def wrangle(frame: pd.DataFrame, rounding: int) -> Wrangled:
     return Wrangled(unique.reset_index(drop=True), int(empty.sum()), len(rows) - len(unique), refused)
 
 
-def _timestamps(column: pd.Series[Any]) -> tuple[Times, NDArray[np.bool_]]:
+def timestamps(column: pd.Series[Any]) -> tuple[Times, NDArray[np.bool_]]:
     """Return UTC times as ``datetime64[us]`` and which rows have none; a time without a zone is UTC."""
     if column.dtype.kind == "M":
         parsed = pd.to_datetime(column, utc=True)

@@ -17,6 +17,7 @@ from anomstack_provider.detection.series import Floats, Times, split_columns
 from anomstack_provider.steps.llm_answers import ANSWER
 from anomstack_provider.steps.ports import COLUMNS, MetricRows
 from anomstack_provider.steps.training import stamp
+from anomstack_provider.store.errors import NoQueries
 
 _KEY = ["metric_name", "metric_type", "metric_timestamp"]
 
@@ -105,6 +106,10 @@ class MemoryRows:
             kinds[kind] = kinds.get(kind, _NONE).replaced(keys.times, new.get((name, kind), _NONE))
         return len(rows)
 
+    def query(self, key: str, as_of: datetime) -> pd.DataFrame:
+        """Raise: a query asks the database, which knows nothing of these rows."""
+        raise NoQueries(f"{key} asks the database, and these rows are only in memory; store them first")
+
 
 def _by_key(frame: pd.DataFrame) -> dict[tuple[str, str], _Rows]:
     """Return rows by name and type; values and metadata only where the frame has them."""
@@ -179,6 +184,10 @@ class Overlay(MemoryRows):
         if metric_type == "metric":
             return self.table.metric_names(metric_type, since=since, until=until)
         return super().metric_names(metric_type, since=since, until=until)
+
+    def query(self, key: str, as_of: datetime) -> pd.DataFrame:
+        """Return what the batch's own query gives: it sees the scores and alerts that are stored, not those here."""
+        return self.table.query(key, as_of)
 
 
 class NoModels:

@@ -35,6 +35,8 @@ class MetricRows(Protocol):
 
     def replace(self, rows: pd.DataFrame, *, clear: pd.DataFrame | None = None) -> int: ...
 
+    def query(self, key: str, as_of: datetime) -> pd.DataFrame: ...
+
 
 class Models(Protocol):
     """Stored models; see :class:`~anomstack_provider.artifacts.model_store.ModelStore`."""

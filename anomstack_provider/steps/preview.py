@@ -11,8 +11,9 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -20,8 +21,9 @@ import pandas as pd
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
+from anomstack_provider.runtime.ticks import last_tick
 from anomstack_provider.runtime.window import RunWindow
-from anomstack_provider.steps.alert import alert, is_told
+from anomstack_provider.steps.alert import AlertResult, alert, is_told
 from anomstack_provider.steps.ingest import Fetch, ingest
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.overlay import MemoryRows, NoModels, Overlay
@@ -79,14 +81,44 @@ def preview(spec: BatchSpec, window: RunWindow, table: MetricRows) -> Preview:
     rows = Overlay(table)
     models = NoModels()
     scored = score(spec, window, rows, models)
-    switched_off = [key for key in ("disable_batch", "disable_alert") if getattr(spec, key)]
-    decided = None if switched_off else alert(spec, window, rows, models)
+    switched_off = spec.switched_off
+    decided = None if switched_off else _decide(spec, window, rows, models)
     alerts = tuple(a for a in decided.alerts if is_told(spec, a)) if decided else ()
     suppressed = decided.result.facts["suppressed"] if decided else 0
     stopped = decided.stopped if decided else ()
     unjudged = decided.result.summary()["not_evaluated"] if decided else {}
     table_of_scores = _scores(spec, window, rows, alerts)
     return Preview(window, alerts, table_of_scores, scored, suppressed, stopped, unjudged, rows, switched_off)
+
+
+def _decide(spec: BatchSpec, window: RunWindow, rows: Overlay, models: NoModels) -> AlertResult:
+    """
+    Return the alerts of the period; run by run where a query of the batch's own gives what is judged.
+
+    Such a query answers as of the end of a run, which is not the end of the period.
+    """
+    if all(spec.override(key) is None for key in ("alert_sql", "change_sql")):
+        return alert(spec, window, rows, models)
+    alerts: dict[tuple[str, str], Alert] = {}
+    stopped: dict[tuple[str, str, str], Stopped] = {}
+    suppressed = 0
+    for part in _runs(spec, window):
+        found = alert(spec, part, rows, models)
+        for one in found.alerts:
+            alerts.setdefault((one.event_id, one.key), one)
+        for gone in found.stopped:
+            stopped.setdefault((gone.metric_name, str(gone.bucket), gone.gate), gone)
+        suppressed += found.result.facts["suppressed"]
+    result = replace(found.result, facts={**found.result.facts, "suppressed": suppressed})
+    return AlertResult(tuple(alerts.values()), result, tuple(stopped.values()), found.missing)
+
+
+def _runs(spec: BatchSpec, window: RunWindow) -> list[RunWindow]:
+    """Return the windows of the batch's runs in a period, oldest first; the first and the last may be shorter."""
+    edges = [window.end]
+    while edges[-1] > window.start:
+        edges.append(max(last_tick(spec.cron, spec.timezone, edges[-1]), window.start))
+    return [RunWindow(start, end) for start, end in pairwise(reversed(edges))]
 
 
 def fetch_history(spec: BatchSpec, window: RunWindow, fetch: Fetch) -> tuple[MemoryRows, StepResult]:

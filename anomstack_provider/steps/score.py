@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -22,12 +22,14 @@ from anomstack_provider.artifacts.errors import ModelRefused, UnsupportedModel
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain, pipeline
 from anomstack_provider.detection.calendar import Calendar
+from anomstack_provider.detection.own_features import OwnFeatures
 from anomstack_provider.detection.seasonal import batch
 from anomstack_provider.detection.seasonal.model import MOST_COLUMNS
 from anomstack_provider.detection.series import Series, split
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import train as train_step
 from anomstack_provider.steps.outcomes import StepResult
+from anomstack_provider.steps.own_rows import OwnRows
 from anomstack_provider.steps.ports import MetricRows, Models
 from anomstack_provider.steps.score_rows import ScoreRows
 from anomstack_provider.steps.training import (
@@ -35,8 +37,10 @@ from anomstack_provider.steps.training import (
     History,
     Trained,
     freq_lengths,
+    histories_as_of,
     metric_grain,
     of_shard,
+    own_features,
     own_scores,
     prepare,
     read_history,
@@ -95,11 +99,21 @@ def fill(
     done = split(frame[is_score])
     run = _Run(spec, window, store, models, shard, shards)
     plan = _plan(spec, series, done, cut, back, since, rescore)
+    own = None if spec.override("score_sql") is None else OwnRows(spec, window, store)
     for tick in sorted(plan):
-        run.score_tick(tick, series, plan[tick])
+        if own is None:
+            run.score_tick(tick, series, plan[tick])
+        else:
+            # The look-back is that of the rows which the query gives now; a long one, for a fold over events, is not.
+            for given, wanted in own.parts(series, plan[tick], only_known=since is not None):
+                run.score_tick(tick, given, wanted)
     rows = run.scored.frame()
     written = store.replace(rows) if len(rows) else 0
-    outcomes = {name: run.outcomes.get(name) or _idle(spec, points, window) for name, points in series.items()}
+    left_out = set() if own is None else set(series) - own.names
+    outcomes = {
+        name: run.outcomes.get(name) or ("left out by score_sql" if name in left_out else _idle(spec, points, window))
+        for name, points in series.items()
+    }
     for name, outcome in outcomes.items():
         log.info("metric %r: %s", name, outcome)
     return StepResult("score", rows=written, outcomes=outcomes)
@@ -133,7 +147,7 @@ def _reach(spec: BatchSpec) -> int:
     if spec.recipe == "seasonal":
         return MOST_COLUMNS
     known = grain.parse(spec.grain) if spec.grain else None
-    return pipeline.reach(spec.preprocess_params, spec.model_configs, known)
+    return pipeline.reach(spec.preprocess_params, spec.model_configs, known, own_features(spec))
 
 
 # Train tick to metric to the positions of its buckets that may be scored with that tick's models.
@@ -220,6 +234,7 @@ class _Run:
     scored: ScoreRows = field(default_factory=ScoreRows)
     outcomes: dict[str, str] = field(default_factory=dict)
     first_tick: datetime | None = None
+    _newest: tuple[datetime, Trained] | None = None
 
     @cached_property
     def training(self) -> dict[str, History]:
@@ -232,7 +247,9 @@ class _Run:
         """Score the buckets whose model is that of ``tick``."""
         if self.first_tick is None:
             self.first_tick = tick
-        trained = self._trained(tick)
+        if self._newest is None or self._newest[0] != tick:
+            self._newest = (tick, self._trained(tick))
+        trained = self._newest[1]
         learning = [name for name in wanted if name not in trained.models]
         # Read outside of what is caught below: a database that fails is the step's failure, not a metric's.
         history = self.training if learning else {}
@@ -268,12 +285,17 @@ class _Run:
             return Trained(models, bundle.manifest.facts["outcomes"])
         left_out = set(self.spec.train_exclude_metrics)
         series = {name: points for name, points in self.training.items() if name not in left_out}
-        trained = train_batch(self.spec, series, tick)
+        trained = train_batch(self.spec, self._as_of(series, tick, left_out), tick)
         try:
             train_step.save(self.models, key, trained)
         except UnsupportedModel as unsupported:  # cannot be kept, and scores all the same
             log.warning("%s", unsupported)
         return trained
+
+    def _as_of(
+        self, histories: Mapping[str, History], moment: datetime, excluded: Collection[str] = ()
+    ) -> Mapping[str, History]:
+        return histories_as_of(self.spec, self.store, histories, moment, self.shard, self.shards, excluded)
 
     def _score_learning(
         self, name: str, points: Series, positions: NDArray[np.intp], history: History | None, outcome: str
@@ -287,7 +309,8 @@ class _Run:
             return
         for position in positions:
             start = points.times[position].astype("datetime64[us]").item().replace(tzinfo=UTC)
-            fitted = train_metric(self.spec, name, history or NO_HISTORY, start)
+            as_of = self._as_of({name: history or NO_HISTORY}, start).get(name, NO_HISTORY)
+            fitted = train_metric(self.spec, name, as_of, start)
             if isinstance(fitted, str):
                 self._say(name, fitted)
             else:
@@ -308,7 +331,7 @@ class _Run:
         for name, one in due.items():
             try:
                 if isinstance(one.fitted, pipeline.FittedMetric):
-                    self._keep(name, one, closed[name], self._score_features(one, closed[name]))
+                    self._keep(name, one, closed[name], self._score_features(name, one, closed[name]))
                 elif name in judged:
                     self._keep(name, one, closed[name], judged[name])
             except Exception as error:
@@ -328,10 +351,15 @@ class _Run:
             return {name: scores for key in asked for name, scores in self._judge({key: asked[key]}).items()}
         return dict(zip(asked, found, strict=True))
 
-    def _score_features(self, due: _Due, positions: NDArray[np.intp]) -> pipeline.Scores:
+    @cached_property
+    def _own_features(self) -> OwnFeatures | None:
+        return own_features(self.spec)
+
+    def _score_features(self, name: str, due: _Due, positions: NDArray[np.intp]) -> pipeline.Scores:
         spec = self.spec
         recipe, combine = spec.preprocess_params, spec.model_combination_method
-        return pipeline.score(due.fitted, due.points, positions, recipe, combine, _span(spec))
+        own = self._own_features and replace(self._own_features, metric_name=name)
+        return pipeline.score(due.fitted, due.points, positions, recipe, combine, _span(spec), own)
 
     def _keep(self, name: str, due: _Due, closed: NDArray[np.intp], scored: pipeline.Scores) -> None:
         self.scored.add(self.spec, name, due.points, scored, str(due.fitted.grain), due.tick.isoformat())

@@ -23,11 +23,11 @@ from anomstack_provider.detection.calendar import Calendar
 from anomstack_provider.detection.feedback import Verdicts
 from anomstack_provider.detection.series import EMPTY, Floats, Series, Times, split, split_columns
 from anomstack_provider.runtime.window import RunWindow
-from anomstack_provider.steps import feedback, finders
+from anomstack_provider.steps import feedback, finders, overrides
 from anomstack_provider.steps import score as score_step
 from anomstack_provider.steps.llm_answers import ANSWER, split_answers
 from anomstack_provider.steps.ports import MetricRows, Models
-from anomstack_provider.steps.training import freq_lengths, in_shard, longest_bucket, own_scores, stamp
+from anomstack_provider.steps.training import freq_lengths, in_shard, longest_bucket, metric_grain, own_scores, stamp
 
 # Beyond what a quiet gap takes, so that the buckets around it are seen; and how many are read at first at most.
 _SPARE, _MOST_BACK = 8, 2000
@@ -45,6 +45,7 @@ class Scored:
     :param grains: lengths of the buckets, such as ``1h``.
     :param suppressed: which of the buckets an event of the calendar keeps from alerting.
     :param notes: what the calendar says of each bucket.
+    :param fired: which of them the batch's own query calls alerts; None: that is decided by the scores.
     """
 
     times: Times
@@ -53,13 +54,16 @@ class Scored:
     grains: NDArray[np.object_]
     suppressed: NDArray[np.bool_]
     notes: NDArray[np.object_]
+    fired: NDArray[np.bool_] | None = None
 
     def judged(self) -> Scored:
         """Return the buckets that may alert: the suppressed ones neither do nor count in the smoothing of others."""
         if not self.suppressed.any():
             return self
         keep = ~self.suppressed
-        return Scored(*(getattr(self, field.name)[keep] for field in fields(self)))
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        kept: dict[str, Any] = {name: None if array is None else array[keep] for name, array in arrays.items()}
+        return Scored(**kept)
 
     def facts(self, positions: NDArray[np.intp]) -> tuple[dict[str, Floats], NDArray[np.object_]]:
         """Return value, expected, lower and upper (NaN where open) of some buckets, and their grains."""
@@ -82,6 +86,7 @@ class ScoredBatch:
     :param known: from when on nothing of a metric is missing that there could be.
     :param said: what people said of a metric's buckets, however long ago.
     :param unreadable: metrics with a score row that cannot be read, and why; they are nowhere else.
+    :param levels: the points that changes of level are looked for in, where ``change_sql`` gives them.
     """
 
     spec: BatchSpec
@@ -92,6 +97,7 @@ class ScoredBatch:
     known: dict[str, np.datetime64] = field(default_factory=dict)
     said: Mapping[str, Verdicts] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    levels: Mapping[str, Series] | None = None
 
     def values(self, metric_name: str, times: Times) -> Floats:
         """Return the metric's values, NaN where it has none; of a resampled batch those of its scored buckets."""
@@ -158,14 +164,21 @@ def read_complete(
     oldest = min(window.start - spec.completeness_delay, window.end - timedelta(days=days))
     # Changes of level are told by more points than are judged.
     since = None if spec.finds & _BY_VALUES else oldest - longest_bucket(spec)
-    batch = _read(spec, window, store, back, since=since)
+    own = None
+    if "anomaly" in spec.finds and spec.override("alert_sql") is not None:
+        own = overrides.judged(spec, store, window.end)
+    batch = _read(spec, window, store, back, since=since, own=own)
+    if "change" in spec.finds and spec.override("change_sql") is not None:
+        batch.levels = overrides.series(spec, store, "change_sql", window.end)
     batch.said = feedback.read(store, window.end)
     names = unsettled(batch, batch.points)
     while names:
         back *= 4
-        names = _take_over(batch, _read(spec, window, store, back, metrics=names), names)
+        again = _read(spec, window, store, back, metrics=names, is_filled=own is not None, own=own)
+        names = _take_over(batch, again, names)
         batch.back = back
-        if incomplete := _incomplete(spec, window, batch, names):
+        # What a query of the batch's own gives is all there is: no score of ours is missing.
+        if own is None and (incomplete := _incomplete(spec, window, batch, names)):
             for shard in range(spec.shards):
                 if mine := {name for name in incomplete if in_shard(name, shard, spec.shards)}:
                     within: Any = {"shard": shard, "shards": spec.shards, "metrics": mine, "rescore": False}
@@ -212,12 +225,14 @@ def _read(
     since: datetime | None = None,
     metrics: Collection[str] | None = None,
     is_filled: bool = False,
+    own: Mapping[str, overrides.Judged] | None = None,
 ) -> ScoredBatch:
     """
     Read the window's rows and the ``back`` before it, not older than ``since``.
 
     :param metrics: only these, all if None.
     :param is_filled: whether all of these buckets have scores that can have one.
+    :param own: what ``alert_sql`` gives instead of scores.
     """
     cut = window.start - spec.completeness_delay
     newest = back + (finders.history(spec)[0] if spec.finds & _BY_VALUES else 0)
@@ -226,8 +241,16 @@ def _read(
     frame = store.read(types, **limits, metrics=None if metrics is None else sorted(metrics))
     batch = ScoredBatch(spec, back, points=split(frame[frame["metric_type"] == "metric"]))
     batch.answers = split_answers(frame)
-    own = frame[own_scores(frame)]
-    for name, (times, scores, metadata) in split_columns(own, "metric_value", "metadata").items():
+    stored = split_columns(frame[own_scores(frame)], "metric_value", "metadata")
+    fired: dict[str, NDArray[np.bool_] | None] = {}
+    if own is not None:
+        mine = {name: judged for name, judged in own.items() if metrics is None or name in metrics}
+        fired = {name: judged.alerts for name, judged in mine.items()}
+        stored = {
+            name: _in_place(spec, judged, stored.get(name), batch.points.get(name, EMPTY))
+            for name, judged in mine.items()
+        }
+    for name, (times, scores, metadata) in stored.items():
         try:
             grains = _grains(metadata)
             closed = _closed(spec, times, grains, window)
@@ -237,12 +260,45 @@ def _read(
             continue
         times, scores, metadata, grains = times[closed], scores[closed], metadata[closed], grains[closed]
         marks = Calendar.for_metric(spec, name).marks(times, spec.timezone)
-        batch.scored[name] = Scored(times, scores.astype(np.float64), metadata, grains, marks.suppressed, marks.notes)
+        alerts = fired.get(name)
+        batch.scored[name] = Scored(
+            times,
+            scores.astype(np.float64),
+            metadata,
+            grains,
+            marks.suppressed,
+            marks.notes,
+            None if alerts is None else alerts[closed],
+        )
         batch.points.setdefault(name, Series(times, np.full(len(times), np.nan)))
     for name, points in batch.points.items():
         known = _filled_since(spec, window, points.times, back, is_filled)
         batch.known[name] = known if is_filled else _scored_since(batch, name, window, known)
     return batch
+
+
+def _in_place(
+    spec: BatchSpec, judged: overrides.Judged, stored: tuple[NDArray[Any], ...] | None, points: Series
+) -> tuple[NDArray[Any], ...]:
+    """
+    Return times, scores and metadata of what the batch's own query gives, as if it were stored.
+
+    A bucket that has a score of ours keeps what that knows of it: value, expected range, grain. Of another there is the
+    value alone, and the grain that the metric has.
+    """
+    length = json.dumps(
+        {"grain": str(metric_grain(spec, points if len(points) else Series(judged.times, judged.values)))}
+    )
+    unknown = '"expected": null, "lower": null, "upper": null'
+    texts = [
+        f'{{"value": {repr(value) if np.isfinite(value) else "null"}, {unknown}, {length[1:]}'
+        for value in judged.values.tolist()
+    ]
+    metadata = np.array(texts, object)
+    if stored is not None:
+        at, hit = _positions(stored[0], judged.times)
+        metadata[hit] = stored[2][at[hit]]
+    return judged.times, judged.scores, metadata
 
 
 def _grains(metadata: NDArray[Any]) -> NDArray[np.object_]:

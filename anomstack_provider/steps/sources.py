@@ -20,7 +20,7 @@ from anomstack_provider.alerting.wording import number
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
 from anomstack_provider.detection.calendar import Calendar
-from anomstack_provider.detection.series import Floats, Series, Times
+from anomstack_provider.detection.series import EMPTY, Floats, Series, Times
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import finders
 from anomstack_provider.steps.llm_answers import named_buckets
@@ -95,11 +95,11 @@ def _behind(spec: BatchSpec) -> int:
 
 
 def _of_scores(spec: BatchSpec, window: RunWindow, rows: Scored) -> Source:
-    smoothed = rules.smooth(rows.scores, spec.alert_smooth_n)
-    at = np.flatnonzero(rules.fires(smoothed, rules.threshold(spec)))
+    smoothed = smoothed_scores(spec, rows)
+    at = np.flatnonzero(fires(spec, rows))
 
     def quiet(start: np.datetime64) -> Findings:
-        return _findings(spec, rows, smoothed, np.searchsorted(rows.times, np.array([start])))
+        return findings_at(spec, rows, smoothed, np.searchsorted(rows.times, np.array([start])))
 
     return Source(
         kinds=("anomaly",),
@@ -115,35 +115,58 @@ def _of_scores(spec: BatchSpec, window: RunWindow, rows: Scored) -> Source:
     )
 
 
+def smoothed_scores(spec: BatchSpec, rows: Scored) -> Floats:
+    """Return what is compared with the threshold; where the batch's own query decides, what it gives."""
+    return rows.scores if rows.fired is not None else rules.smooth(rows.scores, spec.alert_smooth_n)
+
+
+def fires(spec: BatchSpec, rows: Scored) -> NDArray[np.bool_]:
+    """Return which buckets fire."""
+    return rows.fired if rows.fired is not None else rules.fires(smoothed_scores(spec, rows), rules.threshold(spec))
+
+
 def _fired(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
     """Return the buckets that fired as findings, each about the worst bucket that its score looks at."""
-    found, behind = _findings(spec, rows, smoothed, at), _behind(spec)
-    if not behind:
+    found, behind = findings_at(spec, rows, smoothed, at), _behind(spec)
+    if not behind or rows.fired is not None:
         return found
     looked = np.unique(at[:, None] - np.arange(behind + 1))
     looked = looked[looked >= 0]
-    judged = _findings(spec, rows, smoothed, looked)
+    judged = findings_at(spec, rows, smoothed, looked)
     distance = np.full(len(rows.times), np.nan)
     distance[looked] = judged.distance
     worst = rules.worst_bucket(distance, at, spec.alert_smooth_n, behind)
     return found.about(judged.take(np.searchsorted(looked, worst)))
 
 
-def _findings(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
+def findings_at(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.intp]) -> Findings:
     """Return some of the buckets as findings on their scores."""
     numbers, grains = rows.facts(at)
-    threshold = rules.threshold(spec)
+    threshold = rules.threshold(spec) if rows.fired is None else np.nan
+    # A bucket without an expected value has a side only beside the others.
+    usual = numbers["expected"]
+    if np.isnan(usual).any():
+        values = rows.facts(np.arange(len(rows.times)))[0]["value"]
+        middle = np.median(values[np.isfinite(values)]) if np.isfinite(values).any() else np.nan
+        usual = np.where(np.isnan(usual), middle, usual)
     return Findings.of(
         "anomaly",
         rows.times[at],
-        np.where(numbers["value"] >= numbers["expected"], UP, DOWN).astype(np.int8),
-        why=[(_why(spec, score, threshold),) for score in smoothed[at].tolist()],
+        np.where(numbers["value"] >= usual, UP, DOWN).astype(np.int8),
+        why=[
+            (_why(spec, score, threshold) if rows.fired is None else _own_why(score),)
+            for score in smoothed[at].tolist()
+        ],
         grain=grains,
         note=rows.notes[at],
         score=smoothed[at],
         threshold=np.full(len(at), threshold),
         **cast("dict[str, Any]", numbers),
     )
+
+
+def _own_why(score: float) -> str:
+    return "The batch's own alert_sql says so" + (f", with a score of {number(score)}" if np.isfinite(score) else "")
 
 
 def _why(spec: BatchSpec, score: float, threshold: float) -> str:
@@ -162,18 +185,23 @@ def _of_values(spec: BatchSpec, window: RunWindow, name: str, kinds: tuple[Kind,
     marks = Calendar.for_metric(spec, name).marks(buckets.times, spec.timezone)
     kept = ~marks.suppressed
     series = Series(buckets.times[kept], buckets.series.values[buckets.first :][kept])
+    looked_in = dict.fromkeys(kinds, buckets)
+    if "change" in kinds and batch.levels is not None:
+        looked_in["change"] = finders.own_buckets(spec, batch.levels.get(name, EMPTY), window, buckets)
     judge = {"threshold": finders.judge_thresholds, "change": finders.judge_levels}
-    judged = [told for kind in kinds if kind in judge and (told := judge[kind](spec, name, buckets))]
-    judged = judged or [finders.only_stored(buckets)]
-    found = [told.findings for told in judged]
+    judged = {
+        kind: told for kind in kinds if kind in judge and (told := judge[kind](spec, name, looked_in[kind])) is not None
+    }
+    shown = next((told for kind, told in judged.items() if looked_in[kind] is buckets), finders.only_stored(buckets))
+    found = [told.findings for told in judged.values()]
     if "llm" in kinds and name in batch.answers:
         found.append(named_buckets(spec, buckets, batch.answers[name], batch.judged(name, buckets.times)))
-    findings = Findings.together(found)
+    findings = Findings.together([*found, finders.nothing(kinds[0])])
     findings = findings.take(np.isin(findings.times, series.times))
     findings.note[:] = marks.notes[np.searchsorted(buckets.times, findings.times)]
 
     def quiet(start: np.datetime64) -> Findings:
-        return judged[0].describe(np.searchsorted(buckets.times, np.array([start])))
+        return shown.describe(np.searchsorted(buckets.times, np.array([start])))
 
     recent = {
         "threshold": spec.tholdalert_recent_n + spec.tholdalert_snooze_n,

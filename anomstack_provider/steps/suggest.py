@@ -95,3 +95,9 @@ class SomeMetrics:
     def replace(self, rows: pd.DataFrame, *, clear: pd.DataFrame | None = None) -> int:
         """Refuse: it is for looking only."""
         raise NotImplementedError("rows of some metrics are only read")
+
+    def query(self, key: str, as_of: datetime) -> pd.DataFrame:
+        """Return what the batch's own query gives of these metrics."""
+        found = self.rows.query(key, as_of)
+        of_names = [column for column in found if str(column).lower() == "metric_name"]
+        return found[found[of_names[0]].isin(self.names)] if of_names else found

@@ -69,7 +69,7 @@ def summarise(spec: BatchSpec, as_of: datetime, store: MetricRows, counts: pd.Da
     metrics = _counted(store.read(["metric", "score", *_ALERT_TYPES], since=since, until=as_of))
     stale = since - timedelta(days=spec.dashboard_stale_metric_max_days_ago)
     known = {*store.metric_names("metric", since=stale, until=as_of), *(n for n, m in metrics.items() if m.values)}
-    left_out = known if spec.disable_score else set(spec.score_exclude_metrics)
+    left_out = known if spec.is_off("score") else set(spec.score_exclude_metrics)
     unscored = sorted(name for name in known - left_out if not metrics.get(name, MetricSummary()).scores)
     history = split(store.read(["metric"], since=None, until=as_of, newest=max(spec.train_min_n, 3), metrics=unscored))
     reasons = {name: _reason(spec, metrics.get(name), history.get(name), since, as_of) for name in unscored}

@@ -15,7 +15,15 @@ from anomstack_provider.runtime.ticks import last_tick, tick_at_or_before
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.ports import MetricRows, Models
-from anomstack_provider.steps.training import History, Trained, read_history, stamp, train_batch, training_limits
+from anomstack_provider.steps.training import (
+    History,
+    Trained,
+    histories_as_of,
+    read_history,
+    stamp,
+    train_batch,
+    training_limits,
+)
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +65,8 @@ def train(
     ticks = _asked_for(spec, window, histories) or [newest]
     trained = Trained({}, {})
     for tick in ticks:
-        trained = train_batch(spec, histories, tick)
+        as_of = histories_as_of(spec, store, histories, tick, shard, shards, spec.train_exclude_metrics)
+        trained = train_batch(spec, as_of, tick)
         save(models, model_key(spec, tick, shard, shards), trained)
     models.prune(spec.metric_batch, spec.model_keep_versions, spare=ticks)
     for name, outcome in trained.outcomes.items():

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,8 +22,10 @@ from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import features, feedback, grain, pipeline
 from anomstack_provider.detection.calendar import Calendar
 from anomstack_provider.detection.feedback import Verdicts
+from anomstack_provider.detection.own_features import OwnFeatures
 from anomstack_provider.detection.seasonal import batch
 from anomstack_provider.detection.series import EMPTY, Series, split, split_columns
+from anomstack_provider.steps import overrides
 from anomstack_provider.steps.ports import MetricRows
 
 log = logging.getLogger(__name__)
@@ -96,6 +98,33 @@ def read_history(
     return {name: History(points, verdicts.get(name, ())) for name, points in prepared.items()}
 
 
+def histories_as_of(
+    spec: BatchSpec,
+    store: MetricRows,
+    histories: Mapping[str, History],
+    moment: datetime,
+    shard: int,
+    shards: int,
+    excluded: Iterable[str] = (),
+) -> Mapping[str, History]:
+    """
+    Return what models of a moment are made of: with ``train_sql`` the rows of that query, as of the moment.
+
+    :param histories: the stored ones, whose verdicts count either way.
+    :param excluded: metrics that the query's rows are without; of the stored ones the caller has left them out.
+    """
+    if spec.override("train_sql") is None:
+        return histories
+    left_out = set(excluded)
+    own = {
+        name: points
+        for name, points in overrides.series(spec, store, "train_sql", moment).items()
+        if name not in left_out and in_shard(name, shard, shards)
+    }
+    prepared = prepare(spec, own, None)
+    return {name: History(points, histories.get(name, NO_HISTORY).verdicts) for name, points in prepared.items()}
+
+
 def split_verdicts(frame: pd.DataFrame) -> dict[str, Verdicts]:
     """Return the verdicts on each metric from rows sorted by name: of the types of feedback, others are passed over."""
     rows = frame[frame["metric_type"].isin(list(feedback.WORD_OF))]
@@ -142,7 +171,9 @@ def training_points(
     """Return the points of one metric that a model as of ``moment`` is trained on, and the metric's grain by then."""
     stop = series.before(stamp(moment))
     oldest = series.before(stamp(moment - timedelta(days=spec.train_metric_timestamp_max_days_ago)))
-    known = series.slice(max(oldest, stop - spec.train_max_n), stop)
+    first = max(oldest, stop - spec.train_max_n)
+    # A query of the batch's own says how many and how old itself.
+    known = series.slice(first if spec.override("train_sql") is None else 0, stop)
     found = metric_grain(spec, known)
     kept = found.ends(known.times, spec.timezone) <= stamp(moment - spec.completeness_delay)
     if not calendar.is_empty:
@@ -221,10 +252,10 @@ def _fit(spec: BatchSpec, ready: Mapping[str, batch.Training]) -> Iterator[tuple
             return
         yield from fitted.items()
         return
-    yield from zip(ready, _fit_detectors(spec, list(ready.values())), strict=True)
+    yield from zip(ready, _fit_detectors(spec, ready), strict=True)
 
 
-def _fit_detectors(spec: BatchSpec, ready: Sequence[batch.Training]) -> list[pipeline.FittedMetric | Exception]:
+def _fit_detectors(spec: BatchSpec, ready: Mapping[str, batch.Training]) -> list[pipeline.FittedMetric | Exception]:
     """
     Return each metric's detectors or why it has none, fitted in as many processes as the batch asks for.
 
@@ -233,15 +264,25 @@ def _fit_detectors(spec: BatchSpec, ready: Sequence[batch.Training]) -> list[pip
     """
     from joblib import Parallel, delayed
 
-    fits = (delayed(_fit_metric)(spec, one) for one in ready)
+    own = own_features(spec)
+    fits = (delayed(_fit_metric)(spec, one, own and replace(own, metric_name=name)) for name, one in ready.items())
     # A task's process may end without a word to its workers: they leave when they have had nothing to do for a while.
     parallel = Parallel(spec.train_n_jobs, backend="loky", idle_worker_timeout=_IDLE_SECONDS)
     fitted: list[pipeline.FittedMetric | Exception] = parallel(fits)
     return fitted
 
 
-def _fit_metric(spec: BatchSpec, one: batch.Training) -> pipeline.FittedMetric | Exception:
+def own_features(spec: BatchSpec) -> OwnFeatures | None:
+    """Return what makes the features of recipe anomstack by the batch's own function, None without one."""
+    if spec.override("preprocess_fn") is None or spec.recipe == "seasonal":
+        return None
+    arguments = {**spec.preprocess_params.model_dump(), "freq": None}  # which the points have been through
+    text, where = spec.render("preprocess_fn"), f"{spec.metric_batch}: preprocess_fn"
+    return OwnFeatures(text, where, spec.metric_batch, "", arguments, spec.score_max_n - 1)
+
+
+def _fit_metric(spec: BatchSpec, one: batch.Training, own: OwnFeatures | None) -> pipeline.FittedMetric | Exception:
     try:
-        return pipeline.fit(one.series, one.grain, spec.preprocess_params, spec.model_configs, spec.timezone)
+        return pipeline.fit(one.series, one.grain, spec.preprocess_params, spec.model_configs, spec.timezone, own)
     except Exception as error:
         return error

@@ -25,3 +25,7 @@ class RowsRefused(StoreError, ValueError):
 
 class SourceError(StoreError):
     """A user's SQL failed in its database; the message has the statement and the database's reason."""
+
+
+class NoQueries(StoreError):
+    """These rows cannot be asked by a batch's own query."""

@@ -7,7 +7,7 @@ an engine does differently is in ``dialects``; what a row must be is in ``rows``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from anomstack_provider.store.dialects import store_dialect
-from anomstack_provider.store.errors import TableMissing
+from anomstack_provider.store.errors import NoQueries, TableMissing
 from anomstack_provider.store.rows import checked_keys, checked_rows, empty_frame, read_frame
 from anomstack_provider.store.session import LOCK_WAIT, Session, Value, split
 from anomstack_provider.store.statements import template
@@ -37,10 +37,20 @@ class MetricStore:
     :param hook: any SQL hook whose engine is in ``dialects``.
     :param table: the table's key, ``metrics`` or ``schema.metrics``.
     :param lock_wait: seconds to wait for a database that others have locked, then :class:`StoreBusy`.
+    :param queries: runs the batch's own query of a key as of a moment, see :meth:`query`.
     """
 
-    def __init__(self, hook: DbApiHook, table: str, metric_batch: str, *, lock_wait: float = LOCK_WAIT) -> None:
+    def __init__(
+        self,
+        hook: DbApiHook,
+        table: str,
+        metric_batch: str,
+        *,
+        lock_wait: float = LOCK_WAIT,
+        queries: Callable[[str, datetime], pd.DataFrame] | None = None,
+    ) -> None:
         split(table)
+        self._queries = queries
         self.table = table
         self.metric_batch = metric_batch
         self._hook = hook
@@ -213,6 +223,16 @@ class MetricStore:
             return self._dialect.run(self._hook, self.table, look, write=False, wait=self._wait)
         except TableMissing:
             return False
+
+    def query(self, key: str, as_of: datetime) -> pd.DataFrame:
+        """
+        Return what the batch's own query of that key, such as ``train_sql``, gives as of a moment, as it comes.
+
+        Raises :class:`NoQueries` in a store that was opened without any.
+        """
+        if self._queries is None:
+            raise NoQueries(f"{self.metric_batch}: {key}: this store was opened without the batch's queries")
+        return self._queries(key, as_of)
 
     def _time_column(self, session: Session) -> str:
         if self._known_time_column is None:

@@ -48,7 +48,7 @@ def inline_spec(config: Mapping[str, Any]) -> BatchSpec:
     spec, problems = check(merge([site_layer(settings.site_defaults()), Layer("batch", "config", dict(config))]).values)
     if spec is None:
         raise ConfigError([BatchError("", "config", None, None, problem.key, problem.message) for problem in problems])
-    return spec
+    return spec.placed(settings.metrics_dir() or ".", config)
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,11 @@ def open_stores(spec: BatchSpec) -> Stores:
     """Open what the batch's connection id and model path name; nothing is connected to before it is used."""
     from anomstack_provider.artifacts.model_store import open_model_store
     from anomstack_provider.store.metric_store import MetricStore
+    from anomstack_provider.wiring.queries import own_queries
 
     models = open_model_store(spec.model_path, settings.airflow_home())
-    return Stores(MetricStore(open_hook(spec), spec.table_key, spec.metric_batch), models)
+    rows = MetricStore(open_hook(spec), spec.table_key, spec.metric_batch, queries=own_queries(spec))
+    return Stores(rows, models)
 
 
 def open_hook(spec: BatchSpec) -> Any:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.runtime.user_function import UserFunctionError, call
 from anomstack_provider.wiring import settings
 from anomstack_provider.wiring.batches import open_hook
-from anomstack_provider.wiring.user_function import UserFunctionError, call
 
 if TYPE_CHECKING:
     import pandas as pd

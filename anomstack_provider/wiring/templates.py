@@ -16,14 +16,17 @@ def template_context(spec: BatchSpec, window: RunWindow, context: Mapping[str, A
     The times are those of ``window`` whatever kind of run this is, so ``ds`` or ``ts`` exist in a run without a logical
     date too. All are UTC: ``data_interval_start``, ``data_interval_end``, ``as_of`` and ``logical_date`` as datetimes.
     """
+    return {**(context or {}), **spec.model_dump(), **window_names(window)}
+
+
+def window_names(window: RunWindow) -> dict[str, Any]:
+    """Return the names of a window's times, all UTC."""
     import pendulum
 
     start, end = pendulum.instance(window.start, tz="UTC"), pendulum.instance(window.end, tz="UTC")
     as_of = pendulum.instance(window.as_of, tz="UTC")
     ds, ts = start.strftime("%Y-%m-%d"), start.isoformat()
     return {
-        **(context or {}),
-        **spec.model_dump(),
         "data_interval_start": start,
         "data_interval_end": end,
         "as_of": as_of,

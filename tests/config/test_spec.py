@@ -519,8 +519,8 @@ def test_cautions_name_the_key_as_it_was_written():
     assert [key for key, _ in spec(train_cron_schedule="*/180 * * * *").cautions()] == ["train_cron_schedule"]
     assert [key for key, _ in spec(schedule="*/180 * * * *").cautions()] == ["schedule"]
     assert spec().cautions() == []
-    assert spec(alert_always=True, alert_threshold=0.9).cautions() == [
-        ("alert_always", "no effect in this version: alert_always")
+    assert spec(plot_sql="select 1", alert_threshold=0.9).cautions() == [
+        ("plot_sql", "no effect in this version: plot_sql")
     ]
 
 
@@ -588,6 +588,30 @@ def test_the_alert_task_looks_for_what_is_switched_on():
     }
     assert spec(disable_tholdalert=False, disable_alert=True).finds == set()
     assert spec(disable_alert=True, disable_change=False).finds == {"change"}
+
+
+def test_a_job_stopped_beside_a_running_ingest_is_left_out():
+    jobs = ("train", "score", "alert", "change")
+    stopped = {f"{job}_default_schedule_status": "STOPPED" for job in jobs}
+    for ingest in ({}, {"ingest_default_schedule_status": "STOPPED"}):  # the status is that of all of them
+        one = spec(recipe="anomstack", **stopped, **ingest)
+        assert not any(one.is_off(job) for job in jobs)
+        assert one.finds == {"anomaly", "change"}
+        assert one.cautions() == []
+    one = spec(recipe="anomstack", **stopped, ingest_default_schedule_status="running")
+    assert all(one.is_off(job) for job in jobs)
+    assert one.finds == set()
+    assert one.switched_off == ["alert_default_schedule_status"]
+    assert one.cautions() == [
+        (
+            "alert_default_schedule_status",
+            "STOPPED beside a running ingest leaves out: alert, change, score, train; "
+            "set it to RUNNING, or remove it, to have it",
+        )
+    ]
+    running = {f"{job}_default_schedule_status": "RUNNING" for job in (*jobs, "ingest")}
+    assert spec(recipe="anomstack", **running).finds == {"anomaly", "change"}
+    assert spec(alert_default_schedule_status="RUNNING", disable_alert=True).finds == set()
 
 
 def test_the_hash_is_the_same_in_every_process_and_version():

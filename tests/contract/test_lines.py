@@ -155,7 +155,7 @@ def test_train_takes_the_newest_points_and_drops_none_of_them() -> None:
 
 CALLED = """
 import sys
-from anomstack_provider.wiring.user_function import call
+from anomstack_provider.runtime.user_function import call
 
 TEXT = '''
 import math

@@ -526,3 +526,13 @@ def test_a_plot_that_is_stopped_beside_a_running_ingest_is_left_out(
     given = {"ingest": ingest, "plot": plot}
     folder.batch("a", "\n".join(f"{job}_default_schedule_status: {said}" for job, said in given.items() if said))
     assert ("plot" in dags()["anomstack_a"].task_ids) is is_there
+
+
+@pytest.mark.parametrize("job", ["train", "score", "alert"])
+def test_a_job_that_is_stopped_beside_a_running_ingest_is_left_out(folder, dags: Dags, job: str) -> None:
+    stopped = f"{job}_default_schedule_status: STOPPED\n"
+    everything = ["ingest", "train", "score", "alert", "plot", "publish", "watch"]
+    for ingest, left_out in (("RUNNING", {job, *(["publish"] if job == "alert" else [])}), ("STOPPED", set())):
+        folder.batch("sales", f"{stopped}ingest_default_schedule_status: {ingest}")
+        found = [t.task_id for t in dags()["anomstack_sales"].topological_sort()]
+        assert found == [task for task in everything if task not in left_out]

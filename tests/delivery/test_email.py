@@ -94,6 +94,14 @@ def test_message_ids_are_stable_and_make_a_thread(mail_server: Any, make_alert: 
     assert closed["In-Reply-To"] == closed["References"] == first["Message-ID"]
 
 
+def test_a_routine_message_replies_to_nothing(mail_server: Any, make_alert: Callable[..., Alert]) -> None:
+    send(compose(make_alert(transition="routine", direction="none"), timezone="UTC", links={}))
+    ((_, mail),) = mail_server.received
+    assert mail["Subject"].startswith("[ROUTINE] ")
+    assert mail["In-Reply-To"] is None
+    assert "so far" not in text_of(part(mail, "text/plain"))
+
+
 @pytest.mark.parametrize(
     "name",
     [

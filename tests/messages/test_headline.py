@@ -40,6 +40,14 @@ WORST = {"peak_bucket": NOON - timedelta(hours=2), "peak_value": 900.0, "peak_ex
     [
         (HOURLY, "[HIGH] web · orders 42 % below expected: 1,161 (Mon 1 Jul 14:00 CEST)"),
         (
+            HOURLY | {"transition": "routine", "direction": "none"},
+            "[ROUTINE] web · orders 42 % below expected: 1,161 (Mon 1 Jul 14:00 CEST)",
+        ),
+        (
+            HOURLY | {"transition": "routine", "direction": "none", "expected": None},
+            "[ROUTINE] web · orders is 1,161 (Mon 1 Jul 14:00 CEST)",
+        ),
+        (
             HOURLY | {"transition": "escalated"} | SINCE_NINE,
             "[HIGH, escalated] web · orders now 42 % below expected: 1,161 (Mon 1 Jul 14:00 CEST)",
         ),

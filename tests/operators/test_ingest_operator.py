@@ -12,9 +12,9 @@ import pytest
 from anomstack_provider import AnomstackIngestOperator
 from anomstack_provider.config.errors import ConfigError
 from anomstack_provider.runtime.airflow_compat import AirflowFailException
+from anomstack_provider.runtime.user_function import UserFunctionError
 from anomstack_provider.steps.ingest import IngestError
 from anomstack_provider.wiring.batches import BatchNotFound
-from anomstack_provider.wiring.user_function import UserFunctionError
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 STORED = "SELECT metric_timestamp, metric_name, metric_value FROM metrics WHERE metric_type = 'metric' ORDER BY ALL"

@@ -111,7 +111,7 @@ def compose_mail(
     mail["To"] = ", ".join(recipients)
     mail["Date"] = formatdate(localtime=False)
     mail["Message-ID"] = _message_id(message, message.transition, domain)
-    if message.transition != "opened":
+    if message.transition not in ("opened", "routine"):
         mail["In-Reply-To"] = mail["References"] = _message_id(message, "opened", domain)
     # Keeps out-of-office robots from answering.
     mail["Auto-Submitted"] = "auto-generated"

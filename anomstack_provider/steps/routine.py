@@ -1,0 +1,58 @@
+"""
+The newest bucket of each run, told whatever its score: ``alert_always``.
+
+Such a message is about one bucket and no event: nothing opens, lasts or closes with it, no gate is asked, and it is not
+sent where the same bucket opened an event or made it worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from anomstack_provider.alerting import rules
+from anomstack_provider.alerting.alert import Alert
+from anomstack_provider.alerting.events import Transition
+from anomstack_provider.alerting.findings import NONE
+from anomstack_provider.alerting.transitions import tell
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.detection import grain
+from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps.overrides import own_run
+from anomstack_provider.steps.scored import ScoredBatch
+from anomstack_provider.steps.sources import findings_at, smoothed_scores
+from anomstack_provider.steps.training import stamp
+
+_WHY = ("Each run tells its newest bucket: alert_always is set",)
+
+
+def routine(
+    spec: BatchSpec,
+    window: RunWindow,
+    name: str,
+    batch: ScoredBatch,
+    since: np.datetime64,
+    told: Collection[Alert],
+) -> list[Alert]:
+    """
+    Return an alert for the newest of the metric's buckets that closed in each run.
+
+    :param since: start of the first bucket that is looked at; what is told again was sent before.
+    :param told: what is told of the metrics anyway.
+    """
+    rows = batch.scored[name].judged()
+    first = int(np.searchsorted(rows.times, since))
+    starts = rows.times[first:]
+    runs = own_run(spec, grain.mixed_ends(rows.grains[first:].tolist(), starts, spec.timezone), window.end)
+    newest = [i for i in range(len(runs)) if runs[i] != (runs[i + 1] if i + 1 < len(runs) else None)]
+    news = {stamp(one.bucket) for one in told if one.metric_name == name and one.transition in ("opened", "escalated")}
+    at = np.array([first + i for i in newest if starts[i] not in news], np.intp)
+    found = findings_at(spec, rows, smoothed_scores(spec, rows), at)
+    severity = rules.severity(found, spec.priority(name))
+    for k in range(len(found)):
+        found.why[k] = _WHY
+    found = replace(found, direction=np.full(len(found), NONE, np.int8))
+    each = [Transition("routine", int(at[k]), k, k, k, k, 0, int(severity[k])) for k in range(len(found))]
+    return tell(spec, name, each, found, lambda position: found, lambda k: (), [("anomaly",)] * len(found))
