@@ -24,7 +24,7 @@ def test_an_event_beyond_a_threshold_tells_its_bounds_where_a_bucket_with_anothe
         Transition("opened", 0, 0, first=0, newest=0, peak=0, fired=1, severity=1),
         Transition("closed", 1, None, first=0, newest=0, peak=0, fired=1, severity=1),
     ]
-    alerts = tell(spec, "m", happened, beyond, lambda _: quiet, lambda _: ())
+    alerts = tell(spec, "m", happened, beyond, lambda _: quiet, lambda _: (), [("threshold",)])
     assert [(one.transition, one.kind, one.value, one.lower, one.upper) for one in alerts] == [
         ("opened", "threshold", 900.0, None, 500.0),
         ("closed", "threshold", 100.0, None, 500.0),
