@@ -26,6 +26,11 @@ SPIKE = datetime(2024, 3, 1)
 GREEN = {"ingest": "success", "train": "success", "score": "success", "alert": "success", "watch": "skipped"}
 
 
+def is_green(states: dict[str, str]) -> bool:
+    """Whether each step did its work, those beside them did not fail, and so there was nothing to watch out for."""
+    return GREEN.items() <= states.items() and "failed" not in states.values()
+
+
 def series(spike: float = 1000.0) -> list[float]:
     return [spike if n == 60 else 100.0 + n * n * 31 % 97 % 23 for n in range(70)]
 
@@ -86,7 +91,8 @@ def expected_rows(*names: str, spike: float = 1000.0) -> list[tuple[Any, ...]]:
 
 
 def test_every_enabled_batch_is_a_dag_and_a_disabled_one_is_none(site: Site) -> None:
-    assert set(site.dags) - {"anomstack_health_of_config", "anomstack_summary_of_batches"} == {
+    of_the_folder = {name for name in site.dags if name.endswith(("_of_config", "_of_batches"))}
+    assert set(site.dags) - of_the_folder == {
         f"anomstack_{name}"
         for name in [
             *("inline_sql", "included_sql", "jinja", "python_inline", "python_included", "freq", "thresholds"),
@@ -103,7 +109,7 @@ def test_a_spike_is_scored_as_documented_and_told_once(site: Site, mail_server: 
     fired = next(day for day in days[3:] if smooth[day] >= 0.8)
 
     for day in ["2024-03-02T06:00", "2024-03-04T06:00", "2024-03-06T06:00"]:
-        assert site.run("included_sql", day) == GREEN
+        assert is_green(site.run("included_sql", day))
     assert metrics(site, "included_sql") == expected_rows("orders")
     found = stored(site, "included_sql", "score")
     assert max(found) == datetime(2024, 3, 5), "that of the sixth is still open"
@@ -117,14 +123,14 @@ def test_a_spike_is_scored_as_documented_and_told_once(site: Site, mail_server: 
 @pytest.mark.parametrize("batch", ["inline_sql", "python_inline"])
 def test_written_in_the_file_it_is_the_same(site: Site, batch: str, mail_server: MailServer) -> None:
     expected = scores(series(), list(range(55, 65)), standard(), np.mean)
-    assert site.run(batch, "2024-03-06T06:00") == GREEN
+    assert is_green(site.run(batch, "2024-03-06T06:00"))
     assert metrics(site, batch) == expected_rows("orders")
     found = stored(site, batch, "score")
     assert {day: found[day] for day in expected} == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_loop_makes_a_metric_of_each_name(site: Site, mail_server: MailServer) -> None:
-    assert site.run("jinja", "2024-03-04T06:00") == GREEN
+    assert is_green(site.run("jinja", "2024-03-04T06:00"))
     assert metrics(site, "jinja") == [
         (FIRST + timedelta(days=n), name, 100.0 + offset + n * n * 31 % 97 % 23)
         for offset, name in enumerate(["north", "south", "west"], start=1)
@@ -133,7 +139,7 @@ def test_a_loop_makes_a_metric_of_each_name(site: Site, mail_server: MailServer)
 
 
 def test_an_included_function_has_its_module_and_a_value_that_is_missing_is_left_out(site: Site, mail_server) -> None:
-    assert site.run("python_included", "2024-03-04T06:00") == GREEN
+    assert is_green(site.run("python_included", "2024-03-04T06:00"))
     days = [(FIRST + timedelta(days=n), 100.0 + n * n * 31 % 97 % 23) for n in range(70)]
     assert metrics(site, "python_included") == [(day, "calls", value) for day, value in days] + [
         (day, "visits", value) for n, (day, value) in enumerate(days) if n != 10
@@ -144,7 +150,7 @@ def test_freq_judges_the_sums_of_days(site: Site, mail_server: MailServer) -> No
     quarters = [1000.0 if n == 240 else 100.0 + n * n * 31 % 97 % 23 for n in range(280)]
     days = [sum(quarters[4 * n : 4 * n + 4]) for n in range(70)]
     expected = scores(days, list(range(55, 65)), standard(), np.mean)
-    assert site.run("freq", "2024-03-06T06:00") == GREEN
+    assert is_green(site.run("freq", "2024-03-06T06:00"))
     found = stored(site, "freq", "score")
     assert {day: found[day] for day in expected} == pytest.approx(expected, abs=1e-4)
 
@@ -152,7 +158,7 @@ def test_freq_judges_the_sums_of_days(site: Site, mail_server: MailServer) -> No
 def test_several_models_are_combined_as_asked(site: Site, mail_server: MailServer) -> None:
     models = [lambda: KNN(n_neighbors=3), lambda: HBOS(), lambda: KNN(n_neighbors=7)]
     expected = scores(series(), list(range(55, 65)), models, max)
-    assert site.run("models", "2024-03-06T06:00") == GREEN
+    assert is_green(site.run("models", "2024-03-06T06:00"))
     found = stored(site, "models", "score")
     assert {day: found[day] for day in expected} == pytest.approx(expected, abs=1e-4)
     assert alerts(site, "models", "alert") == [], "its only metric is in alert_exclude_metrics, a name without a list"
@@ -160,7 +166,7 @@ def test_several_models_are_combined_as_asked(site: Site, mail_server: MailServe
 
 def test_thresholds_are_strict_and_told_once(site: Site, mail_server: MailServer) -> None:
     for day in ["2024-03-02T06:00", "2024-03-06T06:00"]:
-        assert site.run("thresholds", day) == GREEN
+        assert is_green(site.run("thresholds", day))
     # Refunds have a lower bound of 101, and the series has 101 itself on 29 February: at a bound is within. Without
     # scores nothing is known of how far out a value is, so the severity is medium.
     assert alerts(site, "thresholds", "tholdalert") == [
@@ -182,13 +188,13 @@ def test_a_value_a_thousand_times_the_usual_one_is_a_change(site: Site, mail_ser
     before = np.array(series()[16:60])
     deviation = np.median(np.abs(before - np.median(before)))
     assert 0.6745 * abs(100_000 - np.median(before)) / deviation > 3.5
-    assert site.run("levels", "2024-03-02T06:00") == GREEN
+    assert is_green(site.run("levels", "2024-03-02T06:00"))
     assert alerts(site, "levels", "change") == [("orders", SPIKE, 1.0)], "visits are excluded by a name in quotes"
     assert len(subjects(mail_server)) == 1
 
 
 def test_names_of_any_kind_are_stored_and_told_with_their_tags(site: Site, mail_server: MailServer) -> None:
-    assert site.run("names", "2024-03-02T06:00") == GREEN
+    assert is_green(site.run("names", "2024-03-02T06:00"))
     names = sorted(["web/orders", "o'brien.sales", "two words ☕"])
     assert metrics(site, "names") == expected_rows(*names)
     assert alerts(site, "names", "tholdalert") == [(name, SPIKE, 1.0) for name in names]
