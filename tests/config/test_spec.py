@@ -519,8 +519,8 @@ def test_cautions_name_the_key_as_it_was_written():
     assert [key for key, _ in spec(train_cron_schedule="*/180 * * * *").cautions()] == ["train_cron_schedule"]
     assert [key for key, _ in spec(schedule="*/180 * * * *").cautions()] == ["schedule"]
     assert spec().cautions() == []
-    assert spec(plot_sql="select 1", alert_threshold=0.9).cautions() == [
-        ("plot_sql", "no effect in this version: plot_sql")
+    assert spec(dashboard_sql="select 1", alert_threshold=0.9).cautions() == [
+        ("dashboard_sql", "no effect in this version: dashboard_sql")
     ]
 
 
