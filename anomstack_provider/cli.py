@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument(
         "--connections",
         action="store_true",
-        help="also look up the Airflow connections and make the notifiers that the batches name of an example",
+        help="also look up the Airflow connections, and make each notifier once with an example",
     )
     validate.set_defaults(run=_validate)
     deliveries = commands.add_parser(
@@ -220,7 +220,8 @@ def _as_text(spec: BatchSpec, found: Preview) -> str:
     counts = ", ".join(f"{happened[name]} {name}" for name in _TRANSITIONS if name in happened) or "none"
     sent = "1 alert" if len(found.alerts) == 1 else f"{len(found.alerts)} alerts"
     lines = [f"{spec.metric_batch}, {period}: {sent} would have been sent; events: {counts}", ""]
-    lines += [f"  {switch} is set: a live run sends none" for switch in found.switched_off]
+    what = "sends none" if spec.is_silent else "tells of no score"
+    lines += [f"  {switch} is set: a live run {what}" for switch in found.switched_off]
     for alert in found.alerts:
         lines.append(f"  {alert.transition:9} {told.first_line(alert)}")
     weeks = by_week(found.alerts)

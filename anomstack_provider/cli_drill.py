@@ -141,7 +141,8 @@ def _send(channel: Channel, message: Message, chart: bytes | None, filename: str
 
 def _as_text(spec: BatchSpec, metric: str, switched_off: list[str], rows: list[dict[str, Any]]) -> str:
     lines = [f"{spec.metric_batch}, {metric}: faults in a copy of its newest buckets", ""]
-    lines += [f"  {switch} is set: a live run sends none" for switch in switched_off]
+    what = "sends none" if spec.is_silent else "tells of no score"
+    lines += [f"  {switch} is set: a live run {what}" for switch in switched_off]
     lines.append(f"  {'fault':6} {'buckets':>7}  {'told':9} {'after':>5}  {'kind':9} {'severity':8}")
     for row in rows:
         after = "" if row["buckets_after"] is None else str(row["buckets_after"])

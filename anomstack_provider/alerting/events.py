@@ -123,6 +123,7 @@ def fold(
     over = merging.over(times).tolist()
     worst = findings.worst
     distances, usual = worst.distance.tolist(), worst.inside.tolist()
+    outside = list(zip(distances, worst.beyond.tolist(), strict=True))
     told: list[Transition] = []
     active: dict[int, _Event] = {}
     newest_bucket = -merging.reach - 1
@@ -142,7 +143,7 @@ def fold(
             told.append(active[side].transition("opened", position, k, rank))
             continue
         event = active[side]
-        _extend(event, k, position, rank, distances)
+        _extend(event, k, position, rank, outside)
         lasted = findings.times[k] - findings.times[event.first]
         if name := _told_again(event, usual[k], distances[k], rank, limit, lasted, merging):
             told.append(event.transition(name, position, k, rank))
@@ -152,11 +153,11 @@ def fold(
     return sorted(told, key=lambda t: (t.position, _ORDER.index(t.name), t.first))
 
 
-def _extend(event: _Event, k: int, position: int, rank: int, distances: list[float]) -> None:
+def _extend(event: _Event, k: int, position: int, rank: int, outside: list[tuple[float, float]]) -> None:
     event.fired += position > event.last
     event.newest, event.last = k, position
     event.worst = max(event.worst, rank)
-    if distances[k] > distances[event.peak]:
+    if outside[k] > outside[event.peak]:
         event.peak = k
 
 
@@ -169,7 +170,8 @@ def _told_again(
     if lasted > np.timedelta64(merging.expires):
         event.expired = True
         return "expired"
-    further = not inside and distance >= event.told_distance * (1 + merging.renotify_pct / 100)
+    # Of a value without an expected one, such as that of a threshold, nobody knows how far out it is: 0.
+    further = not inside and distance > 0 and distance >= event.told_distance * (1 + merging.renotify_pct / 100)
     if rank <= event.told_severity and not further and limit <= event.told_limit:
         return None
     event.told_limit |= limit

@@ -145,6 +145,11 @@ class Findings:
             ratio = change / half
         return np.where(known & (change > 0), ratio, 0.0)
 
+    @property
+    def beyond(self) -> Floats:
+        """How far the value is beyond its range, in the metric's unit; 0 for one within it."""
+        return np.fmax(np.fmax(self.value - self.upper, self.lower - self.value), 0.0)
+
 
 _WORST = ("value", "expected", "lower", "upper")
 _NUMBERS = (*_WORST, "score", "threshold")

@@ -295,6 +295,11 @@ class BatchSpec(
         return [*found, *(["alert_default_schedule_status"] if "alert" in self._stopped else [])]
 
     @property
+    def is_silent(self) -> bool:
+        """Whether a live run alerts on nothing at all; with alerts on scores off, thresholds and changes may be on."""
+        return self.disable_batch or not self.finds
+
+    @property
     def _stopped(self) -> frozenset[str]:
         if self.ingest_default_schedule_status != "RUNNING":
             return frozenset()

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
+from itertools import pairwise
+from math import inf
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -78,10 +80,17 @@ def label_time_axis(axes: Axes, first: float, last: float, timezone: str) -> Non
     axes.set_xlim(first, last)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone, **formats))
+    axes.set_xticks(_evenly([tick for tick in locator() if first <= tick <= last]))
     axes.tick_params(axis="x", labelsize=11.4, labelcolor=GREY)
     axes.xaxis.get_offset_text().set(font=font(10.2), color=GREY)
     place: dict[str, Any] = {"xytext": (0, -22), "xycoords": "axes fraction", "textcoords": "offset points"}
     axes.annotate(timezone, (0, 0), font=font(10.2), color=GREY, va="top", **place)
+
+
+def _evenly(ticks: Sequence[float]) -> list[float]:
+    """Return the ticks without those that crowd the next one: every second day is the 31st and then the 1st."""
+    gaps = [after - tick for tick, after in pairwise(ticks)]
+    return [tick for tick, gap in zip(ticks, [*gaps, inf], strict=True) if gap > 0.6 * max(gaps, default=0)]
 
 
 def write_legend(axes: Axes) -> None:

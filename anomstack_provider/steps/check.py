@@ -11,6 +11,7 @@ import numpy as np
 
 from anomstack_provider.artifacts.errors import ModelRefused
 from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.config.values import format_duration
 from anomstack_provider.detection.series import split
 from anomstack_provider.runtime.ticks import last_interval, last_tick
 from anomstack_provider.steps.train import model_key
@@ -57,7 +58,8 @@ def metrics_table(spec: BatchSpec, as_of: datetime, store: MetricStore) -> Itera
         return
     allowed = _LATE_INTERVALS * max(end - start, _usual_step(store, newest)) + spec.completeness_delay
     if as_of - newest > allowed:
-        text = f"the newest row is of {_text(newest)}, expected one of the {allowed} before {_text(as_of)}"
+        span = format_duration(allowed)
+        text = f"the newest row is of {_text(newest)}, expected one of the {span} before {_text(as_of)}"
         yield Finding("metrics table", text, False)
 
 

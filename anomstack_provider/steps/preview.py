@@ -45,7 +45,7 @@ class Preview:
     :param suppressed: buckets at or above the threshold that an event of the calendar kept from alerting.
     :param stopped: findings that a business gate kept from alerting.
     :param unjudged: metrics that were scored and not judged as configured, with the reason.
-    :param switched_off: the batch's switches that keep a live run from alerting.
+    :param switched_off: the batch's switches that keep a live run from alerting on scores.
     :param rows: the stored metrics with the preview's scores and alerts beside them, in memory.
     """
 
@@ -81,14 +81,13 @@ def preview(spec: BatchSpec, window: RunWindow, table: MetricRows) -> Preview:
     rows = Overlay(table)
     models = NoModels()
     scored = score(spec, window, rows, models)
-    switched_off = spec.switched_off
-    decided = None if switched_off else _decide(spec, window, rows, models)
+    decided = None if spec.is_silent else _decide(spec, window, rows, models)
     alerts = tuple(a for a in decided.alerts if is_told(spec, a)) if decided else ()
     suppressed = decided.result.facts["suppressed"] if decided else 0
     stopped = decided.stopped if decided else ()
     unjudged = decided.result.summary()["not_evaluated"] if decided else {}
     table_of_scores = _scores(spec, window, rows, alerts)
-    return Preview(window, alerts, table_of_scores, scored, suppressed, stopped, unjudged, rows, switched_off)
+    return Preview(window, alerts, table_of_scores, scored, suppressed, stopped, unjudged, rows, spec.switched_off)
 
 
 def _decide(spec: BatchSpec, window: RunWindow, rows: Overlay, models: NoModels) -> AlertResult:

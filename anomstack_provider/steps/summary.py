@@ -12,9 +12,15 @@ import pandas as pd
 
 from anomstack_provider.alerting.transitions import ROW_TYPES
 from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.detection import grain
 from anomstack_provider.detection.series import Series, split
+from anomstack_provider.runtime.ticks import tick_at_or_before
 from anomstack_provider.steps.ports import MetricRows
+from anomstack_provider.steps.training import stamp
 
+# Newest points of a metric that tell how long its buckets are.
+_POINTS = 22
+_DAY, _NONE = timedelta(days=1), np.timedelta64(0, "us")
 _ALERT_TYPES = tuple(dict.fromkeys(ROW_TYPES.values()))
 # Columns of summary_sql, named as in Anomstack, and what they count.
 _COUNTED = {"n_metric": "values", "n_score": "scores", "n_alert": "alerts"}
@@ -32,7 +38,7 @@ class MetricSummary:
 @dataclass(frozen=True)
 class BatchSummary:
     """
-    What was stored of one batch in the days before a moment.
+    What the runs of the days before a moment had to judge of one batch.
 
     :param until: that moment, aware.
     :param metrics: by name, those with any row in them.
@@ -57,16 +63,19 @@ class CountsRefused(ValueError):
 
 def summarise(spec: BatchSpec, as_of: datetime, store: MetricRows, counts: pd.DataFrame | None = None) -> BatchSummary:
     """
-    Return what was stored in the ``summary_metric_timestamp_max_days_ago`` days before ``as_of``.
+    Return what the runs of the ``summary_metric_timestamp_max_days_ago`` days before ``as_of`` had to judge.
+
+    These are the buckets that closed in the windows of runs that ended then: yesterday's bucket of a daily batch began
+    longer ago than a day, at whatever hour of today it is asked for.
 
     Not evaluated is a metric with values and no score, and one with values in the
-    ``dashboard_stale_metric_max_days_ago`` days before and none since. Three queries, whatever the number of metrics.
+    ``dashboard_stale_metric_max_days_ago`` days before and none since. Four queries, whatever the number of metrics.
 
     :param counts: the rows of ``summary_sql``, whose numbers are shown instead.
     :raises CountsRefused: these have no such columns, or numbers that are none.
     """
     since = as_of - timedelta(days=spec.summary_metric_timestamp_max_days_ago)
-    metrics = _counted(store.read(["metric", "score", *_ALERT_TYPES], since=since, until=as_of))
+    metrics = _counted(_judged(spec, since, as_of, store))
     stale = since - timedelta(days=spec.dashboard_stale_metric_max_days_ago)
     known = {*store.metric_names("metric", since=stale, until=as_of), *(n for n, m in metrics.items() if m.values)}
     left_out = known if spec.is_off("score") else set(spec.score_exclude_metrics)
@@ -76,6 +85,25 @@ def summarise(spec: BatchSpec, as_of: datetime, store: MetricRows, counts: pd.Da
     not_evaluated = {name: why for name, why in reasons.items() if why}
     shown = metrics if counts is None else _given(spec, counts)
     return BatchSummary(spec.metric_batch, as_of, shown, not_evaluated)
+
+
+def _judged(spec: BatchSpec, since: datetime, as_of: datetime, store: MetricRows) -> pd.DataFrame:
+    """Return the rows of all buckets that closed in the windows of the runs that ended in the period."""
+    first, last = (tick_at_or_before(spec.cron, spec.timezone, moment) for moment in (since, as_of))
+    points = store.read(["metric"], since=None, until=as_of, newest=_POINTS)
+    own = {name: grain.infer(series.times, spec.timezone) for name, series in split(points).items()}
+    if spec.grain:
+        own = dict.fromkeys(own, grain.parse(spec.grain))
+    freq = spec.preprocess_params.freq
+    lengths = [*own.values(), *([grain.of_freq(freq)] if freq else [])]
+    longest: timedelta = max([each.nominal for each in lengths], default=_NONE).astype(object) * 31 / 30
+    low, high = first - spec.completeness_delay, last - spec.completeness_delay
+    frame = store.read(["metric", "score", *_ALERT_TYPES], since=low - longest - _DAY, until=as_of)
+    judged = zip(frame["metric_name"], frame["metric_type"], strict=True)
+    scored = str(grain.of_freq(freq)) if freq else ""
+    told = [(scored if kind != "metric" else "") or str(own.get(name, grain.INSTANT)) for name, kind in judged]
+    ends = grain.mixed_ends(told, frame["metric_timestamp"].to_numpy("datetime64[us]"), spec.timezone)
+    return frame[(ends > stamp(low)) & (ends <= stamp(high))]
 
 
 def _counted(frame: pd.DataFrame) -> dict[str, MetricSummary]:

@@ -41,7 +41,7 @@ def _wanted(spec: BatchSpec) -> dict[str, list[str]]:
         wanted[spec.conn_id] = ["conn_id"]
     if not spec.disable_llmalert:
         wanted.setdefault(spec.llmalert_conn_id, []).append("llmalert_conn_id")
-    if spec.is_off("alert"):
+    if not spec.finds:
         return wanted
     for channel in open_channels(spec).values():
         for key, conn_id in {} if isinstance(channel, Unconfigured) else channel.connections().items():

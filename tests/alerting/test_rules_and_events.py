@@ -214,6 +214,17 @@ def test_what_is_within_its_range_escalates_nothing() -> None:
     assert folded([(UP, 0.25), (UP, 0.9)], merging()) == [("opened", 0, "up")]
 
 
+def test_a_value_beyond_a_threshold_is_told_once_and_its_end_names_the_worst() -> None:
+    """Without an expected value nobody knows how many widths out it is: no bucket is further than the one before."""
+    values, n = np.array([520.0, 900.0, 520.0, 530.0]), 4
+    bounds = {"value": values, "lower": np.full(n, np.nan), "upper": np.full(n, 500.0)}
+    sides = np.full(n, UP, np.int8)
+    findings = Findings.of("threshold", hours(n), sides, why=[()] * n, grain=["1h"] * n, **bounds)
+    told = fold(hours(n + 2), findings, severity(findings), merging(), np.ones(n, bool))
+    assert [(t.name, t.position) for t in told] == [("opened", 0), ("closed", 4)]
+    assert values[told[1].peak] == 900
+
+
 def test_the_echo_of_an_event_opens_extends_and_escalates_nothing() -> None:
     echo: Bucket = (DOWN, 0.5)
     assert folded([SPIKE, echo, (UP, 0.5), echo, None], merging(reach=3)) == [("opened", 0, "up"), ("closed", 1, "up")]

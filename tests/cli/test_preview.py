@@ -49,3 +49,21 @@ def test_a_period_that_is_not_over_is_said(
     )
     main(["preview", "shop", "--start", "2026-02-01", "--end", end])
     assert ("ends in the future" in capsys.readouterr().err) == said
+
+
+def test_without_alerts_on_scores_thresholds_are_told_as_live_runs_tell_them(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = BATCH.format(history_start="2026-01-01") + "disable_alert: true\n"
+    (home / "shop.yaml").write_text(text, "utf-8")
+    period = ["--start", "2026-02-01", "--end", "2026-02-10"]
+    assert main(["preview", "shop", *period]) == 0
+    assert "0 alerts would have been sent; events: none\n\n  disable_alert is set: a live run sends none" in (
+        capsys.readouterr().out
+    )
+    text += "disable_tholdalert: false\ntholdalert_thresholds: {orders: {lower: 101}}\n"
+    (home / "shop.yaml").write_text(text, "utf-8")
+    assert main(["preview", "shop", *period]) == 0
+    out = capsys.readouterr().out
+    assert "disable_alert is set: a live run tells of no score" in out
+    assert "opened    [MEDIUM] shop · orders below 101 (threshold): 100 (Tue 3 Feb)" in out

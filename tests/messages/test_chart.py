@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.config.about import About
 from anomstack_provider.messages import chart_text
 from anomstack_provider.messages.chart import DPI, SIZE, ChartData, draw, figure
-from anomstack_provider.messages.chart_layout import BLUE, INK, RED
+from anomstack_provider.messages.chart_layout import BLUE, INK, RED, add_panel, label_time_axis
 from anomstack_provider.messages.chart_text import Scale, drawable
 
 DAY, HOUR = np.timedelta64(86_400_000_000, "us"), np.timedelta64(3_600_000_000, "us")
@@ -278,6 +279,27 @@ def test_what_a_chart_says(name: str, make_alert: Callable[..., Alert], golden: 
         assert boxes[i].y1 <= SIZE[1] * DPI
         touching = [j for j in inside if j > i and shrunk(boxes[i]).overlaps(shrunk(boxes[j]))]
         assert not touching, (shown[i], [shown[j] for j in touching])
+
+
+@pytest.mark.parametrize("step", [HOUR, DAY, 7 * DAY], ids=["hours", "days", "weeks"])
+def test_the_times_below_a_chart_are_never_on_each_other(step: np.timedelta64) -> None:
+    """However long it is and wherever a month ends in it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.dates import date2num
+    from matplotlib.figure import Figure
+
+    for buckets in [3, 8, 13, 24, 40, 60, 90, 100, 110, 125]:
+        for end in ["2026-03-01", "2026-04-10", "2026-05-31", "2026-09-03"]:
+            last = np.datetime64(end, "us")
+            canvas = FigureCanvasAgg(Figure(figsize=SIZE, dpi=DPI))
+            axes = add_panel(canvas.figure)
+            label_time_axis(axes, float(date2num(last - buckets * step)), float(date2num(last)), "UTC")
+            canvas.draw()
+            labels = [label for label in axes.get_xticklabels() if label.get_text()]
+            boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
+            assert len(boxes) >= 2, (buckets, end)
+            for k, (left, right) in enumerate(pairwise(boxes)):
+                assert left.x1 + 4 < right.x0, (buckets, end, labels[k], labels[k + 1])
 
 
 def shrunk(box: Any) -> Any:

@@ -42,8 +42,30 @@ def test_rows_are_counted_and_who_was_not_evaluated_is_told_why(rig: Callable[..
     found = summarise(r.spec, at(AS_OF), r.store)
     assert found.until == at(AS_OF)
     assert found.metrics["orders"] == MetricSummary(values=24, scores=24, alerts=3)
-    assert found.not_evaluated == {"old enough": "no score", "silent": "no data", "young": "learning 4/14"}
-    assert (found.total("values"), found.total("scores"), found.total("alerts")) == (24 + 4 + 24, 24, 3)
+    assert found.not_evaluated == {
+        "old enough": "no score",
+        "silent": "no data",
+        "young": "learning 4/14",
+        "weekly": "learning 8/14",  # its newest week ended in the day
+    }
+    assert (found.total("values"), found.total("scores"), found.total("alerts")) == (24 + 4 + 24 + 1, 24, 3)
+
+
+@pytest.mark.parametrize("cron", ["0 0 * * *", "0 6 * * *"])
+@pytest.mark.parametrize("hours", [1, 24])
+def test_what_runs_of_the_last_day_judged_is_in_it_whenever_a_bucket_began(
+    rig: Callable[..., Rig], cron: str, hours: int
+) -> None:
+    """At nine in the morning the bucket of yesterday is 33 hours old; the one before was told yesterday."""
+    r = rig(schedule=cron)
+    put(r, "m", "metric", "2024-01-01", 62 * 24 // hours, hours)
+    put(r, "m", "score", "2024-02-01", 31 * 24 // hours, hours, value=0.1)
+    put(r, "m", "alert", "2024-02-28", 1)
+    days = {day: summarise(r.spec, at(f"2024-{day}T09:00"), r.store) for day in ("02-28", "02-29", "03-01")}
+    counts = {day: found.metrics["m"] for day, found in days.items()}
+    first = "02-29" if hours == 24 or cron == "0 0 * * *" else "02-28"
+    assert counts == {day: MetricSummary(24 // hours, 24 // hours, int(day == first)) for day in days}
+    assert all(found.not_evaluated == {} for found in days.values())
 
 
 def test_metrics_that_are_not_scored_are_not_missed(rig: Callable[..., Rig]) -> None:

@@ -56,6 +56,19 @@ def test_missing_connections_are_errors_of_validation(folder: Path, capsys: pyte
     ]
 
 
+def test_a_batch_that_alerts_on_thresholds_alone_needs_its_channels_too(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "sales.yaml").unlink()
+    quiet = "metric_batch: q\ningest_sql: select 1\ndisable_alert: true\nemail_to: a@example.com\nsmtp_conn_id: gone\n"
+    (folder / "quiet.yaml").write_text(quiet)
+    assert main(["validate", "--metrics-dir", str(folder), "--connections"]) == 0
+    capsys.readouterr()
+    (folder / "quiet.yaml").write_text(quiet + "disable_tholdalert: false\ntholdalert_thresholds: {m: {upper: 1}}\n")
+    assert main(["validate", "--metrics-dir", str(folder), "--connections"]) == 1
+    assert "quiet.yaml: q: no Airflow connection 'gone' (smtp_conn_id);" in capsys.readouterr().out
+
+
 NOTIFIERS = """
 metric_batch: sales
 ingest_sql: select 1
