@@ -149,7 +149,11 @@ KEYS: tuple[KeyNote, ...] = (
         "llmalert_anomaly_agent_detection_prompt",
     ),
     KeyNote(("disable_plot", "plot_cron_schedule", "plot_default_schedule_status", "plot_sql")),
-    KeyNote(("disable_dashboard", "dashboard_stale_metric_max_days_ago", "dashboard_sql")),
+    KeyNote(("disable_dashboard", "dashboard_sql")),
+    KeyNote(
+        ("dashboard_stale_metric_max_days_ago",),
+        "There is no dashboard; the summary names a metric without new values for so many days.",
+    ),
     KeyNote(
         (
             "disable_summary",

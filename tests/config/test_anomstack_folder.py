@@ -124,7 +124,7 @@ def test_values_are_those_written(anomstack: Any):
 
 
 def test_a_cron_that_is_not_what_it_looks_like_is_a_warning(anomstack: Any):
-    cron, thresholds, silent, built_in, idle = anomstack.load().batches["gsod"].warnings
+    cron, thresholds, silent, built_in = anomstack.load().batches["gsod"].warnings
     assert cron == (
         "examples/gsod/gsod.yaml:8: train_cron_schedule: '*/180 * * * *' is '0 * * * *' to cron: "
         "minute 0 only, not "
@@ -133,7 +133,6 @@ def test_a_cron_that_is_not_what_it_looks_like_is_a_warning(anomstack: Any):
     assert "tholdalert_thresholds: no effect without disable_tholdalert: false" in thresholds
     assert "alert_methods: email sends nothing without email_to" in silent
     assert built_in.endswith("are not run (train_sql); one of another name or folder is")
-    assert "no effect in this version: " in idle
 
 
 def test_keys_of_its_prometheus_examples_reach_the_function(anomstack: Any):
