@@ -132,7 +132,7 @@ def test_a_cron_that_is_not_what_it_looks_like_is_a_warning(anomstack: Any):
     )
     assert "tholdalert_thresholds: no effect without disable_tholdalert: false" in thresholds
     assert "alert_methods: email sends nothing without email_to" in silent
-    assert built_in.endswith("are not run (train_sql); one of another name or folder is")
+    assert built_in.endswith("are not run (prompt_fn, train_sql); one of another name or folder is")
 
 
 def test_keys_of_its_prometheus_examples_reach_the_function(anomstack: Any):
