@@ -41,7 +41,9 @@ class Rewritten:
 
 
 def chooses_models(values: Mapping[str, Any]) -> bool:
-    """Whether a file gives models or features that are not simply those that Anomstack has by default."""
+    """Whether a file says ``recipe: anomstack``, or gives models or features that are not Anomstack's defaults."""
+    if values.get("recipe") == "anomstack":
+        return True
     given = {key: values[key] for key in _MODELS if values.get(key) is not None and not is_own_template(values[key])}
     if isinstance(features := given.get("preprocess_params"), Mapping):
         given["preprocess_params"] = {key: value for key, value in features.items() if key not in _RESAMPLING}

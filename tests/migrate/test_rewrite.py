@@ -98,3 +98,10 @@ def test_yaml_gives_back_the_same_values() -> None:
     assert yaml.safe_load(text) == values
     assert "☕" in text
     assert "ingest_fn: |" in text
+
+
+def test_who_names_the_recipe_chose_it() -> None:
+    named = rewrite({**BATCH, "recipe": "anomstack"}, DEFAULTS).values
+    assert named == {**BATCH, "recipe": "anomstack", "alert_threshold": 0.7}, "which the written defaults lose"
+    assert rewrite({**DEFAULTS, "recipe": "anomstack"}).values == {"alert_threshold": 0.7, "recipe": "anomstack"}
+    assert rewrite({**BATCH, "alert_threshold": 0.9}, {"recipe": "anomstack"}).values["alert_threshold"] == 0.9
