@@ -19,7 +19,7 @@ KEYS = (*QUERIES, "preprocess_fn", "plot_sql", "summary_sql", "delete_sql", "llm
 # What the defaults.yaml of every Anomstack folder gives these keys: its own templates, whose meaning is built in here.
 _BUILT_IN = re.compile(r"""\s*\{%-?\s*include\s+(["'])(?:\./)?defaults/(?:sql|python)/[^"']+\1\s*-?%\}[\s;]*""")
 _CLOCK = re.compile(
-    r"\b(current_timestamp|current_date|localtimestamp|get_current_timestamp|getdate|sysdate|now)\b", re.I
+    r"\b(current_timestamp|current_date|localtimestamp|get_current_timestamp|getdate|sysdate|now|today)\b", re.I
 )
 
 

@@ -6,18 +6,14 @@ Defaults and what a key does stand in ``config.keys``; only what somebody who co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from anomstack_provider.config.crons import step_warning
 from anomstack_provider.config.keys import NOT_YET
 from anomstack_provider.config.loaded import LoadedBatch
+from anomstack_provider.config.overrides import clock_in, is_built_in
 from anomstack_provider.config.spec import TEXT_KEYS, BatchSpec
-
-_CLOCK = re.compile(r"\b(get_current_timestamp|now|current_timestamp|current_date|today)\b", re.IGNORECASE)
-# The texts of Anomstack's own defaults folder: what they do is built in here.
-_OWN_TEMPLATE = re.compile(r"\s*\{%-?\s*include\s+[\"'](?:\./)?defaults/(?:sql|python)/\w+\.(?:sql|py)[\"']\s*-?%\}\s*")
 
 
 @dataclass(frozen=True)
@@ -50,9 +46,9 @@ class Difference:
     concerns: Callable[[LoadedBatch], bool]
 
 
-def is_own_template(text: object) -> bool:
+def is_own_template(value: object) -> bool:
     """Whether a value only includes a file of Anomstack's own ``defaults`` folder."""
-    return isinstance(text, str) and _OWN_TEMPLATE.fullmatch(text) is not None
+    return isinstance(value, str) and is_built_in(value)
 
 
 _RECIPE = "recipe seasonal, which a batch has without model_configs, model_combination_method, preprocess_fn and lags"
@@ -194,7 +190,7 @@ def _from_variable(batch: LoadedBatch, keys: frozenset[str] | None = None) -> bo
 
 
 def _reads_the_clock(batch: LoadedBatch) -> bool:
-    return _CLOCK.search(batch.spec.ingest_sql or "") is not None
+    return clock_in([batch.spec.ingest_sql or ""]) is not None
 
 
 def _finds(batch: LoadedBatch, kind: str) -> bool:

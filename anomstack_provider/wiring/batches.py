@@ -70,7 +70,8 @@ def open_stores(spec: BatchSpec) -> Stores:
     from anomstack_provider.wiring.queries import own_queries
 
     models = open_model_store(spec.model_path, settings.airflow_home())
-    rows = MetricStore(open_hook(spec), spec.table_key, spec.metric_batch, queries=own_queries(spec))
+    hook = open_hook(spec)
+    rows = MetricStore(hook, spec.table_key, spec.metric_batch, queries=own_queries(spec, hook))
     return Stores(rows, models)
 
 

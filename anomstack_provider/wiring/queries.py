@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.runtime.ticks import last_tick
 from anomstack_provider.runtime.window import RunWindow
-from anomstack_provider.wiring.batches import open_hook
 from anomstack_provider.wiring.templates import window_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def own_queries(spec: BatchSpec) -> Callable[[str, datetime], pd.DataFrame]:
+def own_queries(spec: BatchSpec, hook: Any) -> Callable[[str, datetime], pd.DataFrame]:
     """
-    Return what runs the query of a key as of a moment on the batch's connection, each once.
+    Return what runs the query of a key as of a moment on the batch's SQL hook, each once.
 
     The query sees the names of the run whose window ends at that moment, the batch's keys and Airflow's macros. It sees
     nothing of the run that asks: a backfill, a retry and a preview have to be given the same rows.
@@ -36,7 +35,7 @@ def own_queries(spec: BatchSpec) -> Callable[[str, datetime], pd.DataFrame]:
         names = {"macros": MacrosAccessor(), **window_names(window)}
         sql = spec.render(key, names)
         try:
-            return read_sql(open_hook(spec), sql)
+            return read_sql(hook, sql)
         except SourceError as error:
             raise SourceError(f"{spec.metric_batch}: {key}: {error}") from error
 
