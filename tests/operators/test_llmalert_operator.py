@@ -156,7 +156,7 @@ def make_prompt(df, llmalert_recent_n) -> str:
 @pytest.mark.parametrize(
     ("prompt_fn", "reason"),
     [
-        ('{% include "./defaults/python/prompt.py" %}', r"b: prompt_fn: include of .*prompt\.py' cannot be read"),
+        ('{% include "./own/prompt.py" %}', r"b: prompt_fn: include of .*prompt\.py' cannot be read"),
         ("def other(): pass", r"b: prompt_fn: the text defines no function make_prompt"),
         ("def make_prompt(df, more): return ''", "needs a value for 'more'"),
         ("def make_prompt(df): return 5", "make_prompt\\(\\) returned int, not text"),
@@ -167,6 +167,13 @@ def test_a_prompt_fn_that_does_not_work_is_named(asks, model_server: ModelServer
     with pytest.raises(AirflowFailException, match=reason):
         asks(prompt_fn=prompt_fn).run()
     assert model_server.asked == []
+
+
+@pytest.mark.llm
+@pytest.mark.usefixtures("ingested")
+def test_the_file_that_anomstack_brings_means_the_built_in_prompt(asks, model_server: ModelServer) -> None:
+    asks(prompt_fn='{% include "./defaults/python/prompt.py" %}').run()
+    assert {"Points, oldest first:" in asked.prompt for asked in model_server.asked} == {True}
 
 
 def test_a_missing_include_of_prompt_fn_harms_nobody_who_does_not_use_it(operator, task) -> None:
