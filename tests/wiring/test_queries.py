@@ -76,4 +76,4 @@ def test_every_key_sees_the_same_names(tmp_path: Path, key: str) -> None:
     spec = inline_spec({"metric_batch": "b", "ingest_sql": "select 1", **keys}, str(tmp_path))
     window = RunWindow(datetime(2024, 3, 5, tzinfo=UTC), AS_OF)
     said = render_key(spec, key, text, window, {}, str(tmp_path))
-    assert said == "2024-03-05 email,slack 'a b'" == spec.render(key, window_names(window))
+    assert {said, spec.render(key, window_names(window))} == {"2024-03-05 email,slack 'a b'"}
