@@ -50,8 +50,8 @@ def render_key(
     """
     Return the text of a key that stands in the place of what is built in with its Jinja rendered.
 
-    It sees Airflow's context, the window's times and the keys as ``BatchSpec.context`` has them: without those that have
-    no value, as Anomstack's templates expect. Includes are found below the folder.
+    It sees Airflow's context, the window's times and the keys as ``BatchSpec.context`` has them: one without a value
+    is not defined, as Anomstack's templates expect. Includes are found below the folder.
     """
     from anomstack_provider.config.templating import render
     from anomstack_provider.wiring import settings
