@@ -96,11 +96,11 @@ class Files:
         return sorted(str(path)[len(self._base) + 1 :] if self._base else str(path) for path in found)
 
     def written(self, relative: str) -> datetime | None:
-        """Return when a file was last written, aware; None if it is gone or the store does not tell."""
+        """Return when a file was last written, aware; None if it is gone, a folder, or the store does not tell."""
         with self._translated("look at", relative):
             try:
                 found = self._fs.modified(self._full(relative))
-            except (FileNotFoundError, NotImplementedError):
+            except (FileNotFoundError, IsADirectoryError, NotImplementedError):
                 return None
         if not isinstance(found, datetime):
             return None

@@ -156,7 +156,7 @@ def make_prompt(df, llmalert_recent_n) -> str:
 @pytest.mark.parametrize(
     ("prompt_fn", "reason"),
     [
-        ('{% include "./own/prompt.py" %}', r"b: prompt_fn: include of .*prompt\.py' cannot be read"),
+        ('{% include "./prompts/prompt.py" %}', r"b: prompt_fn: include of .*prompt\.py' cannot be read"),
         ("def other(): pass", r"b: prompt_fn: the text defines no function make_prompt"),
         ("def make_prompt(df, more): return ''", "needs a value for 'more'"),
         ("def make_prompt(df): return 5", "make_prompt\\(\\) returned int, not text"),
