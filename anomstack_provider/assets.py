@@ -24,12 +24,12 @@ def metrics_updated(metric_batch: str) -> Asset:
 
 
 def anomaly_opened(metric_batch: str) -> Asset:
-    """Return the asset that is updated once for every event that opens on a metric of the batch."""
+    """Return the asset that is updated once for all events that a run opens on the batch's metrics."""
     return _asset(metric_batch, "anomaly/opened")
 
 
 def anomaly_closed(metric_batch: str) -> Asset:
-    """Return the asset that is updated once for every event on a metric of the batch that closes or expires."""
+    """Return the asset that is updated once for all events on the batch's metrics that close or expire in a run."""
     return _asset(metric_batch, "anomaly/closed")
 
 

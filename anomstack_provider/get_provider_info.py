@@ -28,6 +28,7 @@ def get_provider_info() -> dict[str, Any]:
                     "anomstack_provider.operators.score",
                     "anomstack_provider.operators.llmalert",
                     "anomstack_provider.operators.alert",
+                    "anomstack_provider.operators.publish",
                     "anomstack_provider.operators.gate",
                 ],
             }

@@ -604,7 +604,7 @@ class Reports(Section):
     )
     disable_dashboard: bool = Field(default=False, description="Leave the batch out of the dashboard.")
     dashboard_stale_metric_max_days_ago: AtLeastOne = Field(
-        default=7, description="Hide a metric from the dashboard after so many days without a value."
+        default=7, description="Days for which the summary names a metric without new values."
     )
     dashboard_sql: OptionalText = Field(
         default=None, description="SQL (Jinja) that reads the dashboard's points instead."
@@ -660,4 +660,4 @@ SECTIONS: tuple[type[Section], ...] = (
 
 
 # Keys of Anomstack's that are read and checked, so that its folders load, and that nothing here acts on yet.
-NOT_YET = frozenset({"disable_dashboard", "dashboard_stale_metric_max_days_ago", "dashboard_sql"})
+NOT_YET = frozenset({"disable_dashboard", "dashboard_sql"})

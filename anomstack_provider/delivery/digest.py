@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.wording import elide, isolated, known, one_line
-from anomstack_provider.delivery.holding import CLOSING, SEVERITIES, rank
+from anomstack_provider.delivery.holding import CLOSING, ROUTINE, SEVERITIES, rank
 from anomstack_provider.messages.message import CHART_SLOT, Message, slack_escape
 
 # A storm is read on a phone, a digest at a desk.
@@ -28,10 +28,16 @@ _BOX = (
 
 
 def by_impact(alerts: Sequence[Alert]) -> list[Alert]:
-    """Return the alerts worst first: what goes on before what has ended, then by severity and distance."""
+    """Return the alerts worst first: what goes on, what has ended, routine; each by severity and distance."""
     return sorted(
         alerts,
-        key=lambda alert: (alert.transition in CLOSING, -rank(alert.severity), -distance_outside(alert), alert.bucket),
+        key=lambda alert: (
+            alert.transition == ROUTINE,
+            alert.transition in CLOSING,
+            -rank(alert.severity),
+            -distance_outside(alert),
+            alert.bucket,
+        ),
     )
 
 
@@ -102,15 +108,19 @@ def _first_line(worst: Sequence[Alert], kind: str) -> str:
     """Say what goes on, by severity, and how much is over: ``[HIGH] web · 12 alerts at once (...), 3 ended``."""
     batch = isolated(elide(one_line(worst[0].metric_batch), 40))
     where = "at once" if kind == "storm" else "in the digest"
-    going_on = [alert for alert in worst if alert.transition not in CLOSING]
-    ended = len(worst) - len(going_on)
+    routine = sum(alert.transition == ROUTINE for alert in worst)
+    ended = sum(alert.transition in CLOSING for alert in worst)
+    going_on = [alert for alert in worst if alert.transition not in CLOSING and alert.transition != ROUTINE]
+    beside = f", {routine} routine" if routine else ""
+    if routine == len(worst):
+        return f"[ROUTINE] {batch} · {routine} routine messages {where}"
     if not going_on:
-        return f"[ENDED] {batch} · {_alerts(ended)} ended, {where}"
+        return f"[ENDED] {batch} · {_alerts(ended)} ended, {where}{beside}"
     severities = Counter(SEVERITIES[rank(alert.severity)] for alert in going_on)
     said = [f"{severities[name]} {name}" for name in reversed(SEVERITIES) if severities[name]]
     top = said[0].partition(" ")[2].upper()
     first = f"[{top}] {batch} · {_alerts(len(going_on))} {where} ({', '.join(said)})"
-    return f"{first}, {ended} ended" if ended else first
+    return f"{first}, {ended} ended{beside}" if ended else f"{first}{beside}"
 
 
 def _alerts(count: int) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anomstack_provider.store.ledger import Delivery
 
 CLOSING = frozenset({"closed", "expired"})
+ROUTINE = "routine"
 SEVERITIES = ("low", "medium", "high")
 _URGENT = "high"
 # From so many transitions in one run on, a channel gets them in one message.
@@ -276,7 +277,8 @@ def _within_budget(
         return list(ready), []  # in one message
     worst: dict[tuple[str, str], int] = {}
     for item in ready:
-        worst[item.event] = max(worst.get(item.event, 0), rank(item.alert.severity))
+        own = -1 if item.alert.transition == ROUTINE else rank(item.alert.severity)
+        worst[item.event] = max(worst.get(item.event, own), own)
     chosen = {item.delivery.seq for item in sorted(ready, key=lambda item: -worst[item.event])[:left]}
     fits = [item for item in ready if item.delivery.seq in chosen]
     return fits, [item for item in ready if item.delivery.seq not in chosen]

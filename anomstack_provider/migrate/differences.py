@@ -53,6 +53,8 @@ def is_own_template(value: object) -> bool:
 
 _RECIPE = "recipe seasonal, which a batch has without model_configs, model_combination_method, preprocess_fn and lags"
 _STEP = "Checked and without effect: the step runs in the batch's DAG, after the step before it."
+_JOB = "STOPPED leaves the job out where ingest is RUNNING, else it is ingest's status that counts."
+_QUERY = "Asked as of the run's or the model's time; an include of Anomstack's own file is not run."
 _RECENT = "Buckets that closed in the run's window alert too, however many they are."
 
 KEYS: tuple[KeyNote, ...] = (
@@ -81,7 +83,7 @@ KEYS: tuple[KeyNote, ...] = (
     ),
     KeyNote(("ingest_metric_rounding", "score_metric_rounding")),
     KeyNote(("alert_methods",), "Channels by name; each needs a destination, such as email_to."),
-    KeyNote(("alert_always",)),
+    KeyNote(("alert_always",), "Tells each bucket once, as ROUTINE; Anomstack sent it again with each run."),
     KeyNote(("alert_threshold",), "At or above it, of the mean with earlier scores.", "false_alarms_per_month"),
     KeyNote(
         ("alert_smooth_n",),
@@ -118,14 +120,15 @@ KEYS: tuple[KeyNote, ...] = (
             "score_default_schedule_status",
             "alert_default_schedule_status",
             "change_default_schedule_status",
-        )
+            "plot_default_schedule_status",
+        ),
+        _JOB,
     ),
-    KeyNote(("train_sql", "score_sql", "alert_sql", "change_sql")),
+    KeyNote(("train_sql", "score_sql", "alert_sql", "change_sql"), _QUERY),
     KeyNote(
         (
             "disable_llmalert",
             "llmalert_cron_schedule",
-            "llmalert_default_schedule_status",
             "llmalert_model",
             "llmalert_recent_n",
             "llmalert_smooth_n",
@@ -140,12 +143,20 @@ KEYS: tuple[KeyNote, ...] = (
         )
     ),
     KeyNote(
+        ("llmalert_default_schedule_status",),
+        "STOPPED asks in runs started by hand only, RUNNING or unset in every run.",
+    ),
+    KeyNote(
         ("llmalert_anomaly_agent_system_prompt",),
         "Older spelling.",
         "llmalert_anomaly_agent_detection_prompt",
     ),
-    KeyNote(("disable_plot", "plot_cron_schedule", "plot_default_schedule_status", "plot_sql")),
-    KeyNote(("disable_dashboard", "dashboard_stale_metric_max_days_ago", "dashboard_sql")),
+    KeyNote(("disable_plot", "plot_cron_schedule", "plot_sql")),
+    KeyNote(("disable_dashboard", "dashboard_sql")),
+    KeyNote(
+        ("dashboard_stale_metric_max_days_ago",),
+        "There is no dashboard; the summary names a metric without new values for so many days.",
+    ),
     KeyNote(
         (
             "disable_summary",
@@ -160,10 +171,10 @@ KEYS: tuple[KeyNote, ...] = (
             "disable_delete",
             "delete_cron_schedule",
             "delete_default_schedule_status",
-            "delete_after_n_days",
             "delete_sql",
         )
     ),
+    KeyNote(("delete_after_n_days",), "", "the default of recipe seasonal, 1095, which keeps what is trained on"),
     KeyNote(
         (
             "prometheus_queries",

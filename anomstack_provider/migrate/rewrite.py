@@ -41,7 +41,9 @@ class Rewritten:
 
 
 def chooses_models(values: Mapping[str, Any]) -> bool:
-    """Whether a file gives models or features that are not simply those that Anomstack has by default."""
+    """Whether a file says ``recipe: anomstack``, or gives models or features that are not Anomstack's defaults."""
+    if values.get("recipe") == "anomstack":
+        return True
     given = {key: values[key] for key in _MODELS if values.get(key) is not None and not is_own_template(values[key])}
     if isinstance(features := given.get("preprocess_params"), Mapping):
         given["preprocess_params"] = {key: value for key, value in features.items() if key not in _RESAMPLING}
@@ -76,12 +78,17 @@ def rewrite(own: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -
         values[key] = list(strip_quotes(_as_list(values[key])))
     if values.get("db") == "duckdb":
         del values["db"]
+    dull: set[str] = set()
     if of_folder:
-        values = {key: value for key, value in values.items() if key not in NOTES or _is_other(key, value)}
+        dull = {key for key, value in values.items() if key in NOTES and not _is_other(key, value)}
     elif not keeps:
         told = set(rewrite(others).values)
-        dull = {key for key in SEASONAL_DEFAULTS if key in values and key in NOTES and key not in told}
-        values = {key: value for key, value in values.items() if key not in dull or _is_other(key, value)}
+        own_default = {key for key in SEASONAL_DEFAULTS if key in values and key in NOTES and key not in told}
+        dull = {key for key in own_default if not _is_other(key, values[key])}
+    if not keeps:
+        for key in dull & SEASONAL_DEFAULTS.keys():
+            replaced[key] = f"left out: recipe seasonal has a default of its own, {SEASONAL_DEFAULTS[key]}"
+    values = {key: value for key, value in values.items() if key not in dull}
     if keeps and not folder_chose and "recipe" not in values:
         values["recipe"] = "anomstack"
     return Rewritten(_sorted(values), replaced)

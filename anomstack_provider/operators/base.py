@@ -77,7 +77,7 @@ class AnomstackOperator(BaseOperator):
     def spec(self) -> BatchSpec:
         """The batch, read when it is first needed in a worker."""
         if self.config is not None:
-            return inline_spec(self.config)
+            return inline_spec(self.config, self.metrics_dir)
         assert self.metric_batch is not None
         return load_spec(self.metric_batch, self.metrics_dir)
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from anomstack_provider.operators.base import AnomstackOperator, StepSummary
 from anomstack_provider.runtime.airflow_compat import AirflowFailException, AirflowSkipException
-from anomstack_provider.wiring import settings
-from anomstack_provider.wiring.templates import template_context
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,8 +83,6 @@ class AnomstackLanguageModelOperator(AnomstackOperator):
         return prompt
 
     def _rendered(self, key: str, window: RunWindow, context: Context) -> str:
-        from anomstack_provider.config.templating import render
+        from anomstack_provider.wiring.templates import render_key
 
-        folder = self.metrics_dir or settings.metrics_dir() or "."
-        names = template_context(self.spec, window, context)
-        return render(getattr(self.spec, key), names, folder, where=f"{self.spec.metric_batch}: {key}")
+        return render_key(self.spec, key, getattr(self.spec, key), window, context, self.metrics_dir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anomstack_provider.operators.base import AnomstackOperator
-from anomstack_provider.runtime.airflow_compat import AirflowSkipException
+from anomstack_provider.runtime.airflow_compat import AirflowFailException, AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,11 +38,19 @@ class AnomstackPlotOperator(AnomstackOperator):
         if newest is not None and newest > window.as_of:
             raise AirflowSkipException(f"there is a picture as of {newest} already, this run is as of {window.as_of}")
         plotted = self._read(window, context)
-        if not plotted.panels:
+        if not plotted.panels and not plotted.refused:
             raise AirflowSkipException(f"batch {spec.metric_batch!r} has nothing to draw yet")
-        path = save_plot(files, spec.metric_batch, plot.draw(spec, window.as_of, plotted))
-        self.log.info("%s: %s metrics, %s left out", path, len(plotted.panels), plotted.left_out)
-        return {"path": path, "metrics": len(plotted.panels), "left_out": plotted.left_out}
+        done: dict[str, Any] = {"metrics": len(plotted.panels), "left_out": plotted.left_out}
+        if plotted.panels:
+            done["path"] = save_plot(files, spec.metric_batch, plot.draw(spec, window.as_of, plotted))
+            self.log.info("%s: %s metrics, %s left out", done["path"], done["metrics"], plotted.left_out)
+        if plotted.refused:
+            context["ti"].xcom_push("return_value", done)
+            reasons = "\n".join(f"  {name}: {reason}" for name, reason in sorted(plotted.refused.items()))
+            raise AirflowFailException(
+                f"batch {spec.metric_batch!r}: {done['metrics']} drawn, these cannot be:\n{reasons}"
+            )
+        return done
 
     def _read(self, window: RunWindow, context: Context) -> Plotted:
         from anomstack_provider.steps import plot

@@ -138,7 +138,7 @@ def _fired(spec: BatchSpec, alert: Alert, shown: Shown) -> Times:
     """Return the buckets to mark: those at which the alert's own rule fired."""
     if alert.kind == "late":
         return NO_TIMES
-    if alert.kind == "anomaly":
+    if alert.kind == "anomaly" and spec.override("alert_sql") is None:  # whose answer is not stored
         smoothed = rules.smooth(shown.scores, spec.alert_smooth_n)
         return shown.score_times[rules.fires(smoothed, rules.threshold(spec))]
     inside = (shown.times >= stamp(first_bucket(alert))) & (shown.times <= stamp(last_bucket(alert)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -37,10 +37,11 @@ class PointsRefused(ValueError):
 
 @dataclass(frozen=True)
 class Plotted:
-    """What a picture shows, and how many metrics it leaves out."""
+    """What a picture shows, how many metrics it leaves out, and which cannot be drawn and why."""
 
     panels: Sequence[Panel]
     left_out: int = 0
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def due(spec: BatchSpec, window: RunWindow) -> bool:
@@ -64,8 +65,14 @@ def read(spec: BatchSpec, as_of: datetime, store: MetricRows) -> Plotted:
     kinds = ["metric", "score", *_ALERT_TYPES]
     frame = store.read(kinds, since=since, until=as_of, newest=spec.alert_max_n, metrics=chosen)
     by_name = dict(list(frame.groupby("metric_name", sort=False)))
-    panels = [_panel(spec, name, by_name[name]) for name in chosen if name in by_name]
-    return Plotted(panels, len(names) - len(panels))
+    panels: list[Panel] = []
+    refused: dict[str, str] = {}
+    for name in (name for name in chosen if name in by_name):
+        try:
+            panels.append(_panel(spec, name, by_name[name]))
+        except (ValueError, KeyError, TypeError) as error:  # a score row written or cut by hand stops no neighbour
+            refused[name] = f"one of its score rows has metadata that cannot be read: {type(error).__name__}: {error}"
+    return Plotted(panels, len(names) - len(panels) - len(refused), refused)
 
 
 def of_rows(spec: BatchSpec, rows: pd.DataFrame) -> Plotted:

@@ -1,8 +1,8 @@
 """
 The newest bucket of each run, told whatever its score: ``alert_always``.
 
-Such a message is about one bucket and no event: nothing opens, lasts or closes with it, no gate is asked, and it is not
-sent where the same bucket opened an event or made it worse.
+Such a message is about one bucket and no event: nothing opens, lasts or closes with it, no gate is asked, its severity
+is low, and it is not sent where the same bucket opened an event or made it worse.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from anomstack_provider.alerting import rules
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.events import Transition
 from anomstack_provider.alerting.findings import NONE
+from anomstack_provider.alerting.rules import SEVERITIES
 from anomstack_provider.alerting.transitions import tell
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
@@ -25,6 +25,8 @@ from anomstack_provider.steps.scored import ScoredBatch
 from anomstack_provider.steps.sources import findings_at, smoothed_scores
 from anomstack_provider.steps.training import stamp
 
+# However far out the bucket is: an event says so, unless a gate or someone has decided that it is none.
+_LEAST = SEVERITIES.index("low")
 _WHY = ("Each run tells its newest bucket: alert_always is set",)
 
 
@@ -50,9 +52,8 @@ def routine(
     news = {stamp(one.bucket) for one in told if one.metric_name == name and one.transition in ("opened", "escalated")}
     at = np.array([first + i for i in newest if starts[i] not in news], np.intp)
     found = findings_at(spec, rows, smoothed_scores(spec, rows), at)
-    severity = rules.severity(found, spec.priority(name))
     for k in range(len(found)):
         found.why[k] = _WHY
     found = replace(found, direction=np.full(len(found), NONE, np.int8))
-    each = [Transition("routine", int(at[k]), k, k, k, k, 0, int(severity[k])) for k in range(len(found))]
+    each = [Transition("routine", int(at[k]), k, k, k, k, 0, _LEAST) for k in range(len(found))]
     return tell(spec, name, each, found, lambda position: found, lambda k: (), [("anomaly",)] * len(found))

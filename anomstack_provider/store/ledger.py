@@ -185,10 +185,15 @@ class DeliveryLedger:
         )
 
     def unsent(self) -> list[Delivery]:
-        """Return what is pending, failed, held or abandoned."""
-        return self._run(
-            lambda session: _deliveries(session.rows(template("unsent_deliveries"), metric_batch=self.metric_batch))
-        )
+        """Return what is pending, failed, held or abandoned. Makes no table: whoever looks changes nothing."""
+
+        def select(session: Session) -> list[Delivery]:
+            return _deliveries(session.rows(template("unsent_deliveries"), metric_batch=self.metric_batch))
+
+        try:
+            return self._dialect.run(self._hook, self.table, select, write=False, wait=self._wait)
+        except TableMissing:
+            return []
 
     def messages_since(self, since: datetime) -> dict[str, int]:
         """Return how many messages each channel acknowledged at or after ``since``; of none, there is no entry."""

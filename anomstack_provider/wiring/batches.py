@@ -43,12 +43,16 @@ def load_spec(metric_batch: str, metrics_dir: str | None) -> BatchSpec:
     raise BatchNotFound(f"no batch {metric_batch!r} in {folder.metrics_dir}; there are: {known or 'none'}")
 
 
-def inline_spec(config: Mapping[str, Any]) -> BatchSpec:
-    """Return the batch written as a mapping, in a hand-written DAG, over the site's defaults."""
+def inline_spec(config: Mapping[str, Any], metrics_dir: str | None = None) -> BatchSpec:
+    """
+    Return the batch written as a mapping, in a hand-written DAG, over the site's defaults.
+
+    :param metrics_dir: where the includes of its templates begin, by default the configured folder.
+    """
     spec, problems = check(merge([site_layer(settings.site_defaults()), Layer("batch", "config", dict(config))]).values)
     if spec is None:
         raise ConfigError([BatchError("", "config", None, None, problem.key, problem.message) for problem in problems])
-    return spec.placed(settings.metrics_dir() or ".", config)
+    return spec.placed(metrics_dir or settings.metrics_dir() or ".", config)
 
 
 @dataclass(frozen=True)

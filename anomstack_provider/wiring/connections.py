@@ -41,9 +41,11 @@ def _wanted(spec: BatchSpec) -> dict[str, list[str]]:
         wanted[spec.conn_id] = ["conn_id"]
     if not spec.disable_llmalert:
         wanted.setdefault(spec.llmalert_conn_id, []).append("llmalert_conn_id")
-    if not spec.finds:
+    # Without alerts the summary alone goes out, to alert_methods whatever the routes.
+    told = spec if spec.finds else spec.model_copy(update={"routes": ()})
+    if not spec.finds and spec.disable_summary:
         return wanted
-    for channel in open_channels(spec).values():
+    for channel in open_channels(told).values():
         for key, conn_id in {} if isinstance(channel, Unconfigured) else channel.connections().items():
             keys = wanted.setdefault(conn_id, [])
             if key not in keys:

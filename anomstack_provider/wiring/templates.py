@@ -47,9 +47,15 @@ def render_key(
     context: Mapping[str, Any],
     metrics_dir: str | None,
 ) -> str:
-    """Return the text of a batch's ``*_sql`` key with its Jinja rendered; includes are found below the folder."""
+    """
+    Return the text of a key that stands in the place of what is built in with its Jinja rendered.
+
+    It sees Airflow's context, the window's times and the keys as ``BatchSpec.context`` has them: one without a value
+    is not defined, as Anomstack's templates expect. Includes are found below the folder.
+    """
     from anomstack_provider.config.templating import render
     from anomstack_provider.wiring import settings
 
     folder = metrics_dir or settings.metrics_dir() or "."
-    return render(text, template_context(spec, window, context), folder, where=f"{spec.metric_batch}: {key}")
+    names = {**context, **spec.context(), **window_names(window)}
+    return render(text, names, folder, where=f"{spec.metric_batch}: {key}")

@@ -60,6 +60,19 @@ def test_when_all_of_it_is_over_the_first_line_raises_no_alarm(make_alert: Calla
     assert compose_group(ends, "storm", line, {}).first_line == "[ENDED] flights · 12 alerts ended, at once"
 
 
+def test_routine_messages_are_no_alerts_and_come_behind_them(make_alert: Callable[..., Alert]) -> None:
+    routine = [make_alert(event_id=str(i), transition="routine", severity="low") for i in range(11)]
+    assert compose_group(routine, "storm", line, {}).first_line == "[ROUTINE] flights · 11 routine messages at once"
+    alert = make_alert(event_id="a", severity="low", value=None, metric_name="real")
+    message = compose_group([*routine, alert], "storm", line, {})
+    assert message.first_line == "[LOW] flights · 1 alert at once (1 low), 11 routine"
+    assert message.text.split("\n\n")[1].splitlines()[0] == "[LOW] real opened"
+    end = make_alert(event_id="b", transition="closed")
+    assert compose_group([*routine, end], "digest", line, {}).first_line == (
+        "[ENDED] flights · 1 alert ended, in the digest, 11 routine"
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "distance"),
     [

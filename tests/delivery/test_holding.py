@@ -248,6 +248,13 @@ def test_what_is_beyond_the_budget_waits_for_the_digest(site: Site, event: Calla
     assert site.statuses()["e opened"] == "held"
 
 
+def test_a_budget_is_for_events_before_routine(site: Site, event: Callable[..., Alert]) -> None:
+    routine = {"transition": "routine", "direction": "none"}
+    site.run(NOON, event("a", **routine), event("b", **routine), event("c"), budgets={"email": 1}, week=WEEK)
+    assert site.told() == [["c opened"]]
+    assert site.statuses() == {"a routine": "held", "b routine": "held", "c opened": "sent"}
+
+
 def test_a_new_week_has_a_budget_of_its_own_but_what_was_held_stays_in_the_digest(
     site: Site, event: Callable[..., Alert]
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from anomstack_provider.migrate.rewrite import as_yaml, chooses_models, rewrite
+from anomstack_provider.migrate.rewrite import Rewritten, as_yaml, chooses_models, rewrite
 
 MODELS = [
     {"model_name": "PCA", "model_tag": "pca_default", "model_params": {"contamination": 0.01}},
@@ -98,3 +98,25 @@ def test_yaml_gives_back_the_same_values() -> None:
     assert yaml.safe_load(text) == values
     assert "☕" in text
     assert "ingest_fn: |" in text
+
+
+def test_who_names_the_recipe_chose_it() -> None:
+    named = rewrite({**BATCH, "recipe": "anomstack"}, DEFAULTS).values
+    assert named == {**BATCH, "recipe": "anomstack", "alert_threshold": 0.7}, "which the written defaults lose"
+    assert rewrite({**DEFAULTS, "recipe": "anomstack"}).values == {"alert_threshold": 0.7, "recipe": "anomstack"}
+    assert rewrite({**BATCH, "alert_threshold": 0.9}, {"recipe": "anomstack"}).values["alert_threshold"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("found", "keeps"),
+    [
+        (rewrite({"delete_after_n_days": 365}), False),
+        (rewrite({**BATCH, "delete_after_n_days": 365}, {}), False),
+        (rewrite({**BATCH, "model_configs": FOREST, "delete_after_n_days": 365}, {}), True),
+        (rewrite({**BATCH, "delete_after_n_days": 30}, {}), True),
+    ],
+)
+def test_it_says_which_values_of_anomstack_are_now_others(found: Rewritten, keeps: bool) -> None:
+    assert ("delete_after_n_days" in found.values) == keeps
+    said = {} if keeps else {"delete_after_n_days": "left out: recipe seasonal has a default of its own, 1095"}
+    assert found.replaced == said

@@ -169,6 +169,13 @@ def test_a_prompt_fn_that_does_not_work_is_named(asks, model_server: ModelServer
     assert model_server.asked == []
 
 
+@pytest.mark.llm
+@pytest.mark.usefixtures("ingested")
+def test_the_file_that_anomstack_brings_means_the_built_in_prompt(asks, model_server: ModelServer) -> None:
+    asks(prompt_fn='{% include "./defaults/python/prompt.py" %}').run()
+    assert {"Points, oldest first:" in asked.prompt for asked in model_server.asked} == {True}
+
+
 def test_a_missing_include_of_prompt_fn_harms_nobody_who_does_not_use_it(operator, task) -> None:
     keys = KEYS | {"prompt_fn": '{% include "./missing.py" %}', "disable_llmalert": True}
     for cls in (AnomstackIngestOperator, AnomstackScoreOperator, AnomstackAlertOperator):

@@ -150,6 +150,20 @@ def test_a_run_without_a_tick_or_without_rows_is_skipped_with_the_reason(operato
     assert Task(mondays, ("2024-03-04", "2024-03-05")).run()["metrics"] == 1
 
 
+def test_a_score_that_cannot_be_read_keeps_one_metric_out_of_the_picture(operator: Make, database: Path) -> None:
+    bad = pd.DataFrame({"metric_name": ["cut"], "metric_type": "score", "metric_value": 0.5})
+    bad = bad.assign(metric_timestamp=pd.Timestamp("2024-03-01").as_unit("us"), metadata='{"value": 1, "grain": "1')
+    put(database, name="cut")
+    MetricStore(EmbeddedDuckDBHook(database), "metrics", "web").replace(bad)
+    with pytest.raises(AirflowFailException, match="cut: one of its score rows has metadata that cannot be read"):
+        Task(operator(AnomstackPlotOperator, config=BASE)).run()
+    assert not picture_of(database).exists()
+    put(database)
+    with pytest.raises(AirflowFailException, match="1 drawn, these cannot be:\n  cut: "):
+        Task(operator(AnomstackPlotOperator, config=BASE)).run()
+    assert plot.drawn_as_of(picture_of(database).read_bytes()) == at("2024-03-06")
+
+
 def test_a_damaged_picture_is_replaced(operator: Make, database: Path) -> None:
     put(database)
     picture_of(database).parent.mkdir(parents=True)

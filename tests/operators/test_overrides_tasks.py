@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,3 +81,10 @@ def test_a_function_that_fails_is_named_by_the_task(tasks: Any) -> None:
     said = "calls: OwnFeaturesError: b: preprocess_fn: metric 'calls': line 7: KeyError: 'no such column'"
     assert said in str(caught.value)
     assert "3 of 3 metrics failed" in str(caught.value)
+
+
+def test_a_batch_in_the_dag_file_includes_from_the_folder_it_names(tmp_path: Path) -> None:
+    (tmp_path / "rows.sql").write_text("select 1")
+    config = {"metric_batch": "b", "ingest_sql": "select 1", "train_sql": "{% include './rows.sql' %}"}
+    one = AnomstackTrainOperator(task_id="train", config=config, metrics_dir=str(tmp_path))
+    assert one.spec.render("train_sql") == "select 1"

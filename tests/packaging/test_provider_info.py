@@ -42,6 +42,11 @@ def test_operators_exist(module: str):
     assert names
 
 
+def test_all_operators_to_build_dags_of_are_named():
+    homes = {getattr(anomstack_provider, name).__module__ for name in anomstack_provider.__all__ if name[0] == "A"}
+    assert homes == {module for entry in get_provider_info()["operators"] for module in entry["python-modules"]}
+
+
 def test_command_function_exists():
     for path in get_provider_info()["cli"]:
         module, _, name = path.rpartition(".")

@@ -105,3 +105,13 @@ def test_metrics_that_do_not_alert_and_batches_that_do_not_are_silent(rig: Calla
     some = batch(rig, alert_always=True, alert_exclude_metrics="quiet")
     assert {a.metric_name for a in run(some, "2024-02-20", "2024-02-21")} == {"spiked"}
     assert run(batch(rig, alert_always=True, disable_alert=True), "2024-02-20", "2024-02-21") == []
+
+
+def test_it_wakes_nobody_even_where_a_gate_stopped_what_is_far_out(rig: Callable[..., Any]):
+    settings = {"*": {"priority": "high", "alert_gates": {"min_abs_change": 1000}}}
+    one = batch(rig, alert_always=True, metric_settings=settings)
+    told = run(one, "2024-02-25", "2024-02-26")
+    assert {(a.metric_name, a.transition, a.severity) for a in told} == {
+        ("quiet", "routine", "low"),
+        ("spiked", "routine", "low"),
+    }

@@ -20,6 +20,7 @@ from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.runtime.ticks import last_tick
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.alert import alert
+from anomstack_provider.steps.charts import Briefings
 from anomstack_provider.steps.overlay import MemoryRows
 from anomstack_provider.steps.overrides import OverrideError
 from anomstack_provider.steps.preview import Preview, preview
@@ -292,6 +293,14 @@ def test_what_the_query_calls_an_alert_is_one_and_makes_events(batch: Callable[.
     assert not len(one.rows("score")), "the query asked for no score of ours"
     assert alerts_of(one, RunWindow(at("2024-03-02"), at("2024-03-03"))) == [("opened", "orders", "2024-03-01", "up")]
     assert ("closed", "orders", "2024-03-03", "up") in alerts_of(one, RunWindow(at("2024-03-03"), at("2024-03-04")))
+
+
+def test_its_chart_marks_what_the_query_called_an_alert(batch: Callable[..., Batch]):
+    one = batch(alert_sql=FAR)
+    one.run(RunWindow(at("2024-03-01"), at("2024-03-02")))
+    (told,) = one.sent.values()
+    data, _ = Briefings(one.spec, open_stores(one.spec).metrics)._read(told)
+    assert data.fired.astype(str).tolist() == ["2024-03-01T00:00:00.000000"]
 
 
 def test_scores_without_a_decision_are_judged_by_the_threshold(batch: Callable[..., Batch]):

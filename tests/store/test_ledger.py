@@ -230,6 +230,14 @@ def test_it_stands_beside_the_metrics_in_their_schema(engine, make_database):
         database.run("DROP SCHEMA led CASCADE")
 
 
+def test_whoever_asks_what_is_owed_makes_no_table(database):
+    other = DeliveryLedger(database.hook(), "asked", "sales")
+    assert other.unsent() == []
+    assert other.delete_finished(NOW) == 0
+    with pytest.raises(Exception, match="asked_deliveries"):
+        database.run("SELECT count(*) FROM asked_deliveries")
+
+
 def test_what_is_finished_and_old_is_deleted(database, ledger):
     assert DeliveryLedger(database.hook(), "not_there", "sales").delete_finished(NOW) == 0
     statuses = ("pending", "failed", "held", "sent", "suppressed", "abandoned")

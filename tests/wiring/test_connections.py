@@ -60,7 +60,8 @@ def test_a_batch_that_alerts_on_thresholds_alone_needs_its_channels_too(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "sales.yaml").unlink()
-    quiet = "metric_batch: q\ningest_sql: select 1\ndisable_alert: true\nemail_to: a@example.com\nsmtp_conn_id: gone\n"
+    quiet = "metric_batch: q\ningest_sql: select 1\ndisable_alert: true\ndisable_summary: true\n"
+    quiet += "email_to: a@example.com\nsmtp_conn_id: gone\n"
     (folder / "quiet.yaml").write_text(quiet)
     assert main(["validate", "--metrics-dir", str(folder), "--connections"]) == 0
     capsys.readouterr()
@@ -103,6 +104,25 @@ def test_the_connection_of_a_language_model_is_missed_where_one_is_asked(
     (folder / "quiet.yaml").write_text("metric_batch: q\ningest_sql: select 1\ndisable_llmalert: false\n")
     assert main(["validate", "--metrics-dir", str(folder), "--connections"]) == 1
     assert "quiet.yaml: q: no Airflow connection 'pydanticai_default' (llmalert_conn_id);" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_missed"),
+    [
+        ("disable_summary: true\n", False),
+        ("", True),  # the summary goes to alert_methods
+        ("disable_summary: true\ndisable_tholdalert: false\ntholdalert_thresholds: {a: {upper: 3}}\n", True),
+        ("disable_summary: true\nchange_threshold: 4\n", True),
+    ],
+)
+def test_a_channel_is_needed_where_anything_is_told_though_no_score_alerts(
+    folder: Path, capsys: pytest.CaptureFixture[str], keys: str, is_missed: bool
+) -> None:
+    (folder / "sales.yaml").unlink()
+    said = "alert_methods: slack\nslack_channel: '#x'\nslack_conn_id: gone\n"
+    (folder / "quiet.yaml").write_text(f"metric_batch: q\ningest_sql: select 1\ndisable_alert: true\n{said}{keys}")
+    assert main(["validate", "--metrics-dir", str(folder), "--connections"]) == int(is_missed)
+    assert ("no Airflow connection 'gone' (slack_conn_id)" in capsys.readouterr().out) == is_missed
 
 
 def test_the_health_task_names_them_too(folder: Path) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from anomstack_provider.config.errors import TemplateError
+from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.store.errors import SourceError
-from anomstack_provider.wiring.batches import load_spec, open_stores
+from anomstack_provider.wiring.batches import inline_spec, load_spec, open_stores
+from anomstack_provider.wiring.templates import render_key, window_names
 
 AS_OF = datetime(2024, 3, 6, tzinfo=UTC)
 
@@ -64,3 +66,14 @@ def test_includes_are_found_in_the_folder(ask: Callable[..., dict[str, Any]]) ->
 def test_what_the_database_refuses_names_batch_and_key(ask: Callable[..., dict[str, Any]]) -> None:
     with pytest.raises(SourceError, match=r"(?s)b: train_sql: .*no_such_table.*The SQL was:"):
         ask("select * from no_such_table")
+
+
+@pytest.mark.parametrize("key", ["plot_sql", "summary_sql", "delete_sql", "llmalert_sql", "prompt_fn", "alert_sql"])
+def test_every_key_sees_the_same_names(tmp_path: Path, key: str) -> None:
+    text = "{{ ds }} {{ alert_methods }}{% if alert_exclude_metrics is defined %} not in ({% endif %}"
+    text += "{% if score_exclude_metrics is defined %} {{ ','.join(score_exclude_metrics) }}{% endif %}"
+    keys = {"score_exclude_metrics": ["'a b'"], "alert_methods": "email,slack", key: text}
+    spec = inline_spec({"metric_batch": "b", "ingest_sql": "select 1", **keys}, str(tmp_path))
+    window = RunWindow(datetime(2024, 3, 5, tzinfo=UTC), AS_OF)
+    said = render_key(spec, key, text, window, {}, str(tmp_path))
+    assert {said, spec.render(key, window_names(window))} == {"2024-03-05 email,slack 'a b'"}
