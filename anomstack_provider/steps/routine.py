@@ -2,7 +2,7 @@
 The newest bucket of each run, told whatever its score: ``alert_always``.
 
 Such a message is about one bucket and no event: nothing opens, lasts or closes with it, no gate is asked, its severity
-is low, and it is not sent where the same bucket opened an event or made it worse.
+is low, a snooze mutes it, and it is not sent where the same bucket opened an event or made it worse.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from anomstack_provider.alerting.findings import NONE
 from anomstack_provider.alerting.rules import SEVERITIES
 from anomstack_provider.alerting.transitions import tell
 from anomstack_provider.config.spec import BatchSpec
-from anomstack_provider.detection import grain
+from anomstack_provider.detection import feedback, grain
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.overrides import own_run
 from anomstack_provider.steps.scored import ScoredBatch
 from anomstack_provider.steps.sources import findings_at, smoothed_scores
+from anomstack_provider.steps.tracks import decided
 from anomstack_provider.steps.training import stamp
 
 # However far out the bucket is: an event says so, unless a gate or someone has decided that it is none.
@@ -52,6 +53,8 @@ def routine(
     news = {stamp(one.bucket) for one in told if one.metric_name == name and one.transition in ("opened", "escalated")}
     at = np.array([first + i for i in newest if starts[i] not in news], np.intp)
     found = findings_at(spec, rows, smoothed_scores(spec, rows), at)
+    muted, _ = feedback.snoozed(batch.said.get(name, ()), decided(spec, found))
+    found, at = found.take(~muted), at[~muted]
     for k in range(len(found)):
         found.why[k] = _WHY
     found = replace(found, direction=np.full(len(found), NONE, np.int8))

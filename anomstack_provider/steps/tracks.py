@@ -87,7 +87,7 @@ class Track:
         if explained is not None:
             stopped[explained] = LATE_DATA
         if said:
-            snoozed, _ = feedback.snoozed(said, _decided(spec, findings))
+            snoozed, _ = feedback.snoozed(said, decided(spec, findings))
             stopped[snoozed & (stopped == "")] = SNOOZE
         return cls(name, kinds, times, findings, verdicts, stopped, merging, quiet, said)
 
@@ -141,16 +141,16 @@ class Track:
         Only for the record: without them before the fold, their echoes would make an event of their own.
         """
         over, stopped = self.merging.over(self.times), self.stopped.copy()
-        decided = _decided(spec, self.findings)
+        moments = decided(spec, self.findings)
         for direction in np.unique(self.findings.direction):
             mine = np.flatnonzero((stopped == "") & (self.findings.direction == direction))
             events_of = feedback.chains(self.at[mine], over)
-            settled, _ = feedback.stopped(self.said, self.findings.times[mine], decided[mine], events_of)
+            settled, _ = feedback.stopped(self.said, self.findings.times[mine], moments[mine], events_of)
             stopped[mine[settled]] = FEEDBACK
         return stopped
 
 
-def _decided(spec: BatchSpec, found: Findings) -> Times:
+def decided(spec: BatchSpec, found: Findings) -> Times:
     """Return when each finding is decided: what was said counts from the moment it was given."""
     return decided_at(spec, grain.mixed_ends(found.grain.tolist(), found.times, spec.timezone))
 

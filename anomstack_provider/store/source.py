@@ -137,9 +137,15 @@ def _days_from_now(node: Any) -> Any:
     """Return SQLite's ``date('now', '-30 day')`` as other engines say it; None for anything else."""
     from sqlglot import exp
 
-    if not isinstance(node, exp.Anonymous) or node.name.lower() != "date" or len(node.expressions) != 2:
+    if isinstance(node, exp.Date):  # sqlglot before 30.30 takes the shift for a time zone
+        parts = [node.this, node.args.get("zone")]
+    elif isinstance(node, exp.Anonymous) and node.name.lower() == "date":
+        parts = node.expressions
+    else:
         return None
-    moment, shift = (part.name.lower() for part in node.expressions)
+    if len(parts) != 2 or None in parts:
+        return None
+    moment, shift = (part.name.lower() for part in parts)
     days = re.fullmatch(r"\s*([+-]?\d+)\s+days?\s*", shift)
     if moment != "now" or days is None:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps import feedback
 from anomstack_provider.steps.alert import alert
 from anomstack_provider.steps.gate import open_events
 from anomstack_provider.steps.preview import preview
@@ -115,3 +117,16 @@ def test_it_wakes_nobody_even_where_a_gate_stopped_what_is_far_out(rig: Callable
         ("quiet", "routine", "low"),
         ("spiked", "routine", "low"),
     }
+
+
+def test_a_snooze_mutes_it_while_it_lasts(rig: Callable[..., Any]):
+    one = batch(rig, alert_always=True)
+    given = at("2024-02-21T12:00:00")
+    feedback.give(one.spec, one.store, "quiet", at("2024-02-20"), "snooze", given_at=given, until=given + timedelta(2))
+    told = [
+        f"{alert.bucket:%d}"
+        for start, end in pairwise(DAYS[:6])
+        for alert in run(one, start, end)
+        if alert.metric_name == "quiet"
+    ]
+    assert told == ["20", "23", "24"]
