@@ -218,7 +218,9 @@ def _as_text(spec: BatchSpec, found: Preview) -> str:
     period = f"{found.window.start:%Y-%m-%d %H:%M} to {found.window.end:%Y-%m-%d %H:%M} UTC"
     happened = found.outcomes()["events"]
     counts = ", ".join(f"{happened[name]} {name}" for name in _TRANSITIONS if name in happened) or "none"
-    sent = "1 alert" if len(found.alerts) == 1 else f"{len(found.alerts)} alerts"
+    routine = sum(alert.transition == "routine" for alert in found.alerts)
+    count = len(found.alerts) - routine
+    sent = ("1 alert" if count == 1 else f"{count} alerts") + (f" and {routine} routine messages" if routine else "")
     lines = [f"{spec.metric_batch}, {period}: {sent} would have been sent; events: {counts}", ""]
     what = "sends none" if spec.is_silent else "tells of no score"
     lines += [f"  {switch} is set: a live run {what}" for switch in found.switched_off]

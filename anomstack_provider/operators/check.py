@@ -44,6 +44,8 @@ class AnomstackCheckOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the number of ``batches``, what is ``broken`` and ``warnings``, by batch; fail if any is broken."""
+        from airflow.providers.common.compat.sdk import redact
+
         as_of = RunWindow.from_context(context, self.cron, "UTC").as_of
         batches = {n: b for n, b in load_folder(self.metrics_dir).batches.items() if not b.spec.disable_batch}
         connections: dict[str, bool] = {}
@@ -51,7 +53,8 @@ class AnomstackCheckOperator(BaseOperator):
         report: dict[str, Any] = {"batches": len(batches), "broken": {}, "warnings": {}}
         for name, batch in sorted(batches.items()):
             for finding in self._asked(_checks(batch, as_of, connections), works):
-                text = f"{finding.what}: {finding.text}"
+                # What a driver says may hold what it was called with, and goes into the XCom.
+                text = str(redact(f"{finding.what}: {finding.text}"))
                 report["broken" if finding.is_broken else "warnings"].setdefault(name, []).append(text)
                 (self.log.error if finding.is_broken else self.log.warning)("%s: %s", name, text)
         if report["broken"]:
