@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 
 from anomstack_provider.runtime.airflow_compat import AirflowFailException
 from anomstack_provider.runtime.window import RunWindow
-from anomstack_provider.wiring.batches import load_folder, open_hook, open_stores
+from anomstack_provider.wiring.batches import load_folder, open_hook, open_metrics, open_stores
 from anomstack_provider.wiring.connections import connection_problems
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _checks(batch: LoadedBatch, as_of: datetime, connections: dict[str, bool]) -
     yield "keys", "", "", lambda: told("keys", batch.warnings, False)
     yield "connections", "", "", lambda: told("connections", connection_problems(spec, connections), True)
     yield "database", "", f"database {spec.conn_id}", answers
-    yield "metrics table", "database", "", lambda: check.metrics_table(spec, as_of, open_stores(spec).metrics)
+    yield "metrics table", "database", "", lambda: check.metrics_table(spec, as_of, open_metrics(spec))
     yield "deliveries", "database", "", lambda: check.deliveries(ledger())
     yield "model store", "", f"model store {spec.model_path}", is_writable
     yield "models", "model store", "", lambda: check.models(spec, as_of, open_stores(spec).models)

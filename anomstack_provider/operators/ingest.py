@@ -69,9 +69,9 @@ class AnomstackIngestOperator(AnomstackOperator):
     def execute(self, context: Context) -> StepSummary:
         """Ingest the run's window, and what is missing before it if the batch has a ``history_start``."""
         from anomstack_provider.steps.ingest import ingest
-        from anomstack_provider.wiring.batches import open_stores
+        from anomstack_provider.wiring.batches import open_metrics
 
-        store = open_stores(self.spec).metrics
+        store = open_metrics(self.spec)
         store.ensure_table()
         window = self.window(context)
         result = ingest(self.spec, window, store, lambda part: self._fetch(part, context))

@@ -66,13 +66,17 @@ class Stores:
 def open_stores(spec: BatchSpec) -> Stores:
     """Open what the batch's connection id and model path name; nothing is connected to before it is used."""
     from anomstack_provider.artifacts.model_store import open_model_store
+
+    return Stores(open_metrics(spec), open_model_store(spec.model_path, settings.airflow_home()))
+
+
+def open_metrics(spec: BatchSpec) -> MetricStore:
+    """Open the metrics table alone, of which nothing is read yet."""
     from anomstack_provider.store.metric_store import MetricStore
     from anomstack_provider.wiring.queries import own_queries
 
-    models = open_model_store(spec.model_path, settings.airflow_home())
     hook = open_hook(spec)
-    rows = MetricStore(hook, spec.table_key, spec.metric_batch, queries=own_queries(spec, hook))
-    return Stores(rows, models)
+    return MetricStore(hook, spec.table_key, spec.metric_batch, queries=own_queries(spec, hook))
 
 
 def open_hook(spec: BatchSpec) -> Any:

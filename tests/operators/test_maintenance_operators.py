@@ -313,12 +313,13 @@ def test_every_broken_part_is_named_and_no_batch_stops_another(
         five_yaml=batch("e channel", alert_methods=["slack"], slack_channel="#x"),
         six_yaml=batch("f connection", conn_id="not_there"),
         seven_yaml=batch("fine"),
+        eight_yaml=batch("g bucket", model_path="s3://nobodys_aws@bucket/models"),
         bad_yaml="metric_batch: unreadable\nshards: 0\n",  # the health DAG's
     )
     report = broken(operator, folder)
     found = report["broken"]
-    assert report["batches"] == 7
-    assert set(found) == {"a columns", "b database", "d store", "e channel", "f connection"}
+    assert report["batches"] == 8
+    assert set(found) == {"a columns", "b database", "d store", "e channel", "f connection", "g bucket"}
     (columns,) = found["a columns"]
     assert columns.startswith("metrics table: ")
     assert "metric_name" in columns
@@ -327,6 +328,9 @@ def test_every_broken_part_is_named_and_no_batch_stops_another(
     assert "hidden" not in answer
     (store,) = found["d store"]
     assert store.startswith("model store: ModelStoreUnavailable: ")
+    (bucket,) = found["g bucket"]
+    assert bucket.startswith("model store: ")
+    assert "nobodys_aws" in bucket
     assert found["e channel"] == [
         "connections: no Airflow connection 'slack_api_default' (slack_conn_id); create it or name another"
     ]
