@@ -170,15 +170,11 @@ def _change_text(spec: BatchSpec, judged: change.Changes, i: int) -> str:
     return f"{what} is {distance}, the median of the points before; {number(spec.change_threshold)} are usual"
 
 
-def only_stored(buckets: Buckets) -> Judged:
-    """Say of the buckets of a metric that nobody judges what their values are."""
-
-    def describe(at: NDArray[np.intp]) -> Findings:
-        direction, values = np.zeros(len(at), np.int8), buckets.series.values[buckets.first :][at]
-        no_reason: list[tuple[str, ...]] = [()] * len(at)
-        return Findings.of("change", buckets.times[at], direction, why=no_reason, grain=buckets.grain[at], value=values)
-
-    return Judged(np.zeros(len(buckets.times), bool), describe)
+def only_stored(buckets: Buckets, at: NDArray[np.intp]) -> Findings:
+    """Return buckets by position as if they had a finding, with their values alone: whose range counts, events say."""
+    direction, values = np.zeros(len(at), np.int8), buckets.series.values[buckets.first :][at]
+    no_reason: list[tuple[str, ...]] = [()] * len(at)
+    return Findings.of("change", buckets.times[at], direction, why=no_reason, grain=buckets.grain[at], value=values)
 
 
 def nothing(kind: Kind) -> Findings:

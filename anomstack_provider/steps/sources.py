@@ -189,11 +189,8 @@ def _of_values(spec: BatchSpec, window: RunWindow, name: str, kinds: tuple[Kind,
     if "change" in kinds and batch.levels is not None:
         looked_in["change"] = finders.own_buckets(spec, batch.levels.get(name, EMPTY), window, buckets)
     judge = {"threshold": finders.judge_thresholds, "change": finders.judge_levels}
-    judged = {
-        kind: told for kind in kinds if kind in judge and (told := judge[kind](spec, name, looked_in[kind])) is not None
-    }
-    shown = next((told for kind, told in judged.items() if looked_in[kind] is buckets), finders.only_stored(buckets))
-    found = [told.findings for told in judged.values()]
+    judged = [judge[kind](spec, name, looked_in[kind]) for kind in kinds if kind in judge]
+    found = [told.findings for told in judged if told is not None]
     if "llm" in kinds and name in batch.answers:
         found.append(named_buckets(spec, buckets, batch.answers[name], batch.judged(name, buckets.times)))
     findings = Findings.together([*found, finders.nothing(kinds[0])])
@@ -201,7 +198,7 @@ def _of_values(spec: BatchSpec, window: RunWindow, name: str, kinds: tuple[Kind,
     findings.note[:] = marks.notes[np.searchsorted(buckets.times, findings.times)]
 
     def quiet(start: np.datetime64) -> Findings:
-        return shown.describe(np.searchsorted(buckets.times, np.array([start])))
+        return finders.only_stored(buckets, np.searchsorted(buckets.times, np.array([start])))
 
     recent = {
         "threshold": spec.tholdalert_recent_n + spec.tholdalert_snooze_n,
