@@ -126,10 +126,10 @@ def fold(
     outside = list(zip(distances, worst.beyond.tolist(), strict=True))
     told: list[Transition] = []
     active: dict[int, _Event] = {}
-    newest_bucket = -merging.reach - 1
-    columns = (np.searchsorted(times, findings.times), findings.direction, findings.inside & ~limits, severity, limits)
-    for k, (position, side, inside, rank, limit) in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
-        echo = inside and 0 < position - newest_bucket <= merging.reach
+    at = np.searchsorted(times, findings.times)
+    echoed = echoes(at, findings.inside & ~limits, merging.reach)
+    columns = (at, findings.direction, echoed, severity, limits)
+    for k, (position, side, echo, rank, limit) in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
         for other, event in list(active.items()):
             goes_on = other == side and not echo and position <= event.last + 1
             if over[event.last] <= position and not goes_on:
@@ -137,7 +137,6 @@ def fold(
                 del active[other]
         if echo:
             continue
-        newest_bucket = position
         if side not in active:
             active[side] = _Event(k, k, k, 1, rank, rank, distances[k], position, limit)
             told.append(active[side].transition("opened", position, k, rank))
@@ -151,6 +150,20 @@ def fold(
         if over[event.last] < len(times):
             told += event.close(over[event.last])
     return sorted(told, key=lambda t: (t.position, _ORDER.index(t.name), t.first))
+
+
+def echoes(at: Positions, inside: Flags, reach: int) -> Flags:
+    """
+    Return which findings are an echo: within their range, at most ``reach`` buckets after one that is none itself.
+
+    :param at: the bucket of each finding by position, increasing; ``inside`` which of them are within their range.
+    """
+    found = np.zeros(len(at), bool)
+    newest = -reach - 1
+    for k, (position, usual) in enumerate(zip(at.tolist(), inside.tolist(), strict=True)):
+        found[k] = usual and 0 < position - newest <= reach
+        newest = newest if found[k] else position
+    return found
 
 
 def _extend(event: _Event, k: int, position: int, rank: int, outside: list[tuple[float, float]]) -> None:
