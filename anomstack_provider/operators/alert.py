@@ -46,8 +46,12 @@ class AnomstackAlertOperator(AnomstackOperator):
         found = alert(spec, window, stores.metrics, stores.models)
         news: Sequence[Alert] = found.alerts
         ledger = DeliveryLedger(open_hook(spec), spec.table_key, spec.metric_batch)
-        if self._notifies(context):
-            news = lag.told(news, found.missing, ledger, window.as_of, datetime.now(UTC))
+        if self._notifies(context) and "late" in spec.finds:
+            now = datetime.now(UTC)
+            news = lag.told(news, found.missing, ledger, window.as_of, now)
+            if spec.notify_closed:
+                until = window.end - spec.completeness_delay
+                news = [*lag.returned(found.alerts, found.missing, ledger, until, now, spec.timezone), *news]
         if left := transitions_of(news) if self._notifies(context) else []:
             context["ti"].xcom_push(TRANSITIONS, left)
         report = self._deliver([alert for alert in news if is_told(spec, alert)], ledger, context, window)
