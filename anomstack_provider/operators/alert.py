@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-from airflow.providers.common.compat.sdk import AirflowException, DownstreamTasksSkipped
+from airflow.providers.common.compat.sdk import DownstreamTasksSkipped
 
 from anomstack_provider.operators.base import AnomstackOperator, StepSummary
 from anomstack_provider.operators.outlets import TRANSITIONS, transitions_of
@@ -55,11 +55,7 @@ class AnomstackAlertOperator(AnomstackOperator):
         if left := transitions_of(news) if self._notifies(context) else []:
             context["ti"].xcom_push(TRANSITIONS, left)
         report = self._deliver([alert for alert in news if is_told(spec, alert)], ledger, context, window)
-        summary = self.finish(context, found.result)
-        summary.update(report.summary())  # type: ignore[typeddict-item]
-        if report.failed:
-            context["ti"].xcom_push("return_value", summary)
-            raise AirflowException(report.describe_failures())
+        summary = self.finish(context, found.result, report.summary(), report.describe_failures())
         if not left and (idle := [task.task_id for task in self.downstream_list if _is_publisher(task)]):
             # The quickest way to do nothing: those tasks are not even started.
             context["ti"].xcom_push("return_value", summary)
