@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,9 +80,9 @@ def bounds(alert: Alert) -> list[float]:
     return [bound for bound in map(known, (alert.lower, alert.upper)) if bound is not None and math.isfinite(bound)]
 
 
-def mark_bounds(axes: Axes, alert: Alert) -> None:
-    """Draw the bounds of a threshold alert through the whole period."""
-    for number, bound in enumerate(bounds(alert)):
+def mark_bounds(axes: Axes, bounds: Sequence[float]) -> None:
+    """Draw fixed thresholds through the whole period."""
+    for number, bound in enumerate(bounds):
         label = "_" if number else "threshold"
         axes.axhline(bound, color=BLUE, linewidth=1.6, linestyle=(0, (5, 1.5, 1, 1.5)), zorder=3, label=label)
 
