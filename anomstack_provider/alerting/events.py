@@ -66,7 +66,7 @@ class Transition:
 
     :param position: the bucket, among those that are judged.
     :param finding: the finding that brought it, None where there is none: the bucket is a quiet one.
-    :param severity: of the finding; of an event that closes its worst one.
+    :param severity: of the finding; of one that escalates no less than was told before, of one that closes its worst.
     :param fired: how many of the event's buckets have a finding so far.
     """
 
@@ -145,7 +145,7 @@ def fold(
         _extend(event, k, position, rank, outside)
         lasted = findings.times[k] - findings.times[event.first]
         if name := _told_again(event, usual[k], distances[k], rank, limit, lasted, merging):
-            told.append(event.transition(name, position, k, rank))
+            told.append(event.transition(name, position, k, event.told_severity if name == "escalated" else rank))
     for event in active.values():
         if over[event.last] < len(times):
             told += event.close(over[event.last])
