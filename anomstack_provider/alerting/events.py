@@ -66,7 +66,7 @@ class Transition:
 
     :param position: the bucket, among those that are judged.
     :param finding: the finding that brought it, None where there is none: the bucket is a quiet one.
-    :param severity: of the finding; of an event that closes its worst one.
+    :param severity: of the finding; of one that escalates no less than was told before, of one that closes its worst.
     :param fired: how many of the event's buckets have a finding so far.
     """
 
@@ -126,10 +126,10 @@ def fold(
     outside = list(zip(distances, worst.beyond.tolist(), strict=True))
     told: list[Transition] = []
     active: dict[int, _Event] = {}
-    newest_bucket = -merging.reach - 1
-    columns = (np.searchsorted(times, findings.times), findings.direction, findings.inside & ~limits, severity, limits)
-    for k, (position, side, inside, rank, limit) in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
-        echo = inside and 0 < position - newest_bucket <= merging.reach
+    at = np.searchsorted(times, findings.times)
+    echoed = echoes(at, findings.inside & ~limits, merging.reach)
+    columns = (at, findings.direction, echoed, severity, limits)
+    for k, (position, side, echo, rank, limit) in enumerate(zip(*(each.tolist() for each in columns), strict=True)):
         for other, event in list(active.items()):
             goes_on = other == side and not echo and position <= event.last + 1
             if over[event.last] <= position and not goes_on:
@@ -137,7 +137,6 @@ def fold(
                 del active[other]
         if echo:
             continue
-        newest_bucket = position
         if side not in active:
             active[side] = _Event(k, k, k, 1, rank, rank, distances[k], position, limit)
             told.append(active[side].transition("opened", position, k, rank))
@@ -146,11 +145,25 @@ def fold(
         _extend(event, k, position, rank, outside)
         lasted = findings.times[k] - findings.times[event.first]
         if name := _told_again(event, usual[k], distances[k], rank, limit, lasted, merging):
-            told.append(event.transition(name, position, k, rank))
+            told.append(event.transition(name, position, k, event.told_severity if name == "escalated" else rank))
     for event in active.values():
         if over[event.last] < len(times):
             told += event.close(over[event.last])
     return sorted(told, key=lambda t: (t.position, _ORDER.index(t.name), t.first))
+
+
+def echoes(at: Positions, inside: Flags, reach: int) -> Flags:
+    """
+    Return which findings are an echo: within their range, at most ``reach`` buckets after one that is none itself.
+
+    :param at: the bucket of each finding by position, increasing; ``inside`` which of them are within their range.
+    """
+    found = np.zeros(len(at), bool)
+    newest = -reach - 1
+    for k, (position, usual) in enumerate(zip(at.tolist(), inside.tolist(), strict=True)):
+        found[k] = usual and 0 < position - newest <= reach
+        newest = newest if found[k] else position
+    return found
 
 
 def _extend(event: _Event, k: int, position: int, rank: int, outside: list[tuple[float, float]]) -> None:

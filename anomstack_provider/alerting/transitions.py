@@ -44,8 +44,12 @@ def tell(
     tags = tuple(sorted((str(k), str(v)) for k, v in spec.metric_tags.get(metric_name, {}).items()))
     alerts = []
     for what in transitions:
-        shown, k = (quiet(what.position), 0) if what.finding is None else (findings, what.finding)
         kind = str(findings.kind[what.first])
+        found = -1 if what.finding is None else what.finding
+        # The bounds of a threshold are no usual range: of an event on scores the scores' own is told.
+        is_bare = found < 0 or (kind == "anomaly" and findings.kind[found] == "threshold")
+        shown, k = (quiet(what.position), 0) if is_bare else (findings, found)
+        judged, j = (findings, found) if found >= 0 else (shown, k)
         direction = DIRECTIONS[int(findings.direction[what.first])]
         first = _moment(findings, what.first)
         # Of an event beyond a threshold its bounds are told, also where a score or a quiet bucket is shown.
@@ -65,8 +69,8 @@ def tell(
                 expected=_known(shown.expected[k]),
                 lower=_known(bounds[0]),
                 upper=_known(bounds[1]),
-                score=_known(shown.score[k]),
-                threshold=_known(shown.threshold[k]),
+                score=_known(judged.score[j]),
+                threshold=_known(judged.threshold[j]),
                 severity=SEVERITIES[what.severity],
                 tags=tags,
                 note=str(shown.note[k]),

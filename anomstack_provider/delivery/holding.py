@@ -216,12 +216,16 @@ class _Sorter:
     def sort(self, due: Sequence[Due]) -> None:
         # An opening is not told after its escalation, so what is urgent takes along what it builds on.
         urgent = {item.event for item in due if item.alert.severity == _URGENT}
+        paused: set[tuple[str, str]] = set()
         for item in due:
             pause = next_try(item.delivery)
             if item.closes and self._waits_for_its_opening(item):
                 continue
             if pause is not None and pause > self._now:
                 self.pausing.append((item, pause))
+                paused.add(item.event)
+            elif item.event in paused:
+                self.waiting.append(item)
             elif item.delivery.status == "held":
                 self.held.append(item)
             elif self._is_quiet(item, urgent):

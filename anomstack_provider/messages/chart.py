@@ -98,7 +98,7 @@ def _draw_values(axes: Axes, alert: Alert, data: ChartData, unit: str) -> list[T
     what = drawable(", ".join(filter(None, [name(data.name, 40) if data.name else "", unit])))
     label = f"actual ({what})" if what else "actual"
     draw_lines(axes, data, grain=alert.grain, is_judged=is_judged, label=label)
-    mark_bounds(axes, alert)
+    mark_bounds(axes, bounds(alert))
     mark_fired(axes, data)
     write_legend(axes)
     return _label_last(axes, alert, data, scale)

@@ -70,7 +70,7 @@ def value_ticks(
     finite = np.concatenate([part[np.isfinite(part)] for part in drawn])
     low, high = float(finite.min()), float(finite.max())
     reach = high - low or math.inf
-    for wider in (data.season, *((data.lower, data.upper) if is_judged else [np.array(bounds)])):
+    for wider in (data.season, np.array(bounds), *((data.lower, data.upper) if is_judged else ())):
         if wider is not None and np.isfinite(wider).any():
             inside = wider[np.isfinite(wider)]
             low, high = min(low, float(inside.min())), max(high, float(inside.max()))

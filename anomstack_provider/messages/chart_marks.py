@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,12 +31,13 @@ def mark_event(axes: Axes, alert: Alert, data: ChartData) -> None:
     """
     Shade the event from its first to its newest bucket, and underline it for those who see no pale red.
 
-    Of late data the whole gap is hatched, for there is nothing in it, and what is overdue of it underlined.
+    Of late data the whole gap is hatched, for there is nothing in it, and what is overdue of it underlined; where the
+    data have come since it is shaded.
     """
     half, shown = half_bucket(alert), axes.get_xlim()
     begin, end = moment(first_bucket(alert)), moment(last_bucket(alert)) + half
     left, right = _at_least(shown, begin - half, end)
-    if alert.kind == "late":
+    if alert.kind == "late" and not ((data.times >= begin) & (data.times < end)).any():
         known = data.times[data.times < begin]
         gap = _at_least(shown, min(known[-1] + half, begin) if len(known) else begin - half, end)
         hatch: dict[str, Any] = {"facecolor": "#f1f3f6", "edgecolor": "#aab2be", "hatch": "///", "linewidth": 0}
@@ -78,9 +80,9 @@ def bounds(alert: Alert) -> list[float]:
     return [bound for bound in map(known, (alert.lower, alert.upper)) if bound is not None and math.isfinite(bound)]
 
 
-def mark_bounds(axes: Axes, alert: Alert) -> None:
-    """Draw the bounds of a threshold alert through the whole period."""
-    for number, bound in enumerate(bounds(alert)):
+def mark_bounds(axes: Axes, bounds: Sequence[float]) -> None:
+    """Draw fixed thresholds through the whole period."""
+    for number, bound in enumerate(bounds):
         label = "_" if number else "threshold"
         axes.axhline(bound, color=BLUE, linewidth=1.6, linestyle=(0, (5, 1.5, 1, 1.5)), zorder=3, label=label)
 

@@ -24,7 +24,7 @@ from anomstack_provider.messages.chart_layout import (
     to_png,
 )
 from anomstack_provider.messages.chart_lines import LARGEST, draw_lines, draw_scores, value_ticks
-from anomstack_provider.messages.chart_marks import mark_fired
+from anomstack_provider.messages.chart_marks import mark_bounds, mark_fired
 from anomstack_provider.messages.chart_text import Scale, drawable, font
 from anomstack_provider.messages.headline import name
 
@@ -45,6 +45,7 @@ class Panel:
     :param data: its values, range, and the buckets to mark.
     :param grain: length of its buckets.
     :param threshold: the score from which on a bucket is an anomaly; None if scores are not held against one.
+    :param bounds: the fixed thresholds that its values are held against.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Panel:
     score_times: Array
     scores: Array
     threshold: float | None = None
+    bounds: Sequence[float] = ()
 
 
 def draw_plot(panels: Sequence[Panel], *, head: str, note: str, timezone: str, texts: Mapping[str, str]) -> bytes:
@@ -74,6 +76,7 @@ def draw_plot(panels: Sequence[Panel], *, head: str, note: str, timezone: str, t
     canvas = FigureCanvasAgg(Figure(figsize=size, dpi=DPI, facecolor="white"))
     figure = canvas.figure
     _write_head(figure, size, drawable(head), drawable(note))
+    uppers = []
     for number, panel in enumerate(panels):
         row, column = divmod(number, columns)
         left, top = column * _WIDTH, size[1] - _HEAD - row * _HEIGHT
@@ -82,8 +85,8 @@ def draw_plot(panels: Sequence[Panel], *, head: str, note: str, timezone: str, t
             for bottom, height in ((2.3, 1.95), (3.1, 0.6))
         )
         _draw(upper, lower, panel, timezone)
-        if number == 0:
-            _write_legend(figure, upper, size)
+        uppers.append(upper)
+    _write_legend(figure, uppers, size)
     return to_png(canvas, texts)
 
 
@@ -98,9 +101,13 @@ def _write_head(figure: Figure, size: tuple[float, float], head: str, note: str)
         figure.text(*place, text, font=style, color=colour, va="center", parse_math=False)
 
 
-def _write_legend(figure: Figure, axes: Axes, size: tuple[float, float]) -> None:
-    """Write once what the lines are, at the right of the head."""
-    handles, labels = axes.get_legend_handles_labels()
+def _write_legend(figure: Figure, uppers: Sequence[Axes], size: tuple[float, float]) -> None:
+    """Write once what the lines of any panel are, at the right of the head."""
+    found: dict[str, Any] = {}
+    for axes in uppers:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    labels, handles = list(found), list(found.values())
     place: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (1 - 0.1 / size[0], 1 - 0.3 / size[1])}
     look: dict[str, Any] = {"ncols": len(handles) or 1, "frameon": False, "prop": font(10.2), "labelcolor": INK}
     figure.legend(handles, labels, handlelength=1.9, handletextpad=0.5, columnspacing=1.3, **look, **place)
@@ -147,10 +154,11 @@ def _draw_values(axes: Axes, panel: Panel, data: ChartData) -> None:
         axes.text(0.5, 0.5, "no values in this period", font=font(12), color=GREY, **place)
         axes.set_yticks([])
         return
-    ticks, limits = value_ticks(data, is_judged=True)
+    ticks, limits = value_ticks(data, is_judged=True, bounds=panel.bounds)
     scale = Scale.of(ticks)
     axes.set_ylim(*limits)
     axes.set_yticks(ticks, [scale.tick(tick) for tick in ticks], font=font(10.2), color=GREY)
     axes.grid(axis="y", color=PALE, linewidth=0.7)
     draw_lines(axes, data, grain=panel.grain, is_judged=True, label="actual")
+    mark_bounds(axes, panel.bounds)
     mark_fired(axes, data, label="alert")

@@ -80,7 +80,9 @@ def _at_worst(alert: Alert) -> Alert:
     beyond = upper if alert.direction == "up" else lower
     usual = value is None or beyond is None or (value <= beyond if alert.direction == "up" else value >= beyond)
     news = alert.transition == "opened" or (alert.transition == "escalated" and usual)
-    if alert.kind != "anomaly" or not news or alert.peak_bucket is None or known(alert.peak_value) is None:
+    # Without a score it is a threshold that the bucket crossed, and that is the news.
+    by_score = alert.kind == "anomaly" and known(alert.score) is not None
+    if not by_score or not news or alert.peak_bucket is None or known(alert.peak_value) is None:
         return alert
     return replace(alert, bucket=alert.peak_bucket, value=alert.peak_value, expected=alert.peak_expected)
 

@@ -26,7 +26,8 @@ _HEADER_LIMIT = 150  # Slack refuses a longer header block.
 _COLOURS = {"high": "#b3261e", "medium": "#9a5b00", "low": "#3f5773"}
 _ENDED = {"closed": "#2a6a4b", "expired": "#4d5866"}
 _UNTOLD, _UNKNOWN = About(), Surroundings()
-_ANSWER_HINT = f"VERDICT is {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}"
+# The last of them, a snooze, needs an end.
+_ANSWER_HINT = f"VERDICT is {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]} --for 3d"
 
 
 @dataclass(frozen=True)

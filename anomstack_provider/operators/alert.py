@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-from airflow.providers.common.compat.sdk import AirflowException, DownstreamTasksSkipped
+from airflow.providers.common.compat.sdk import DownstreamTasksSkipped
 
 from anomstack_provider.operators.base import AnomstackOperator, StepSummary
 from anomstack_provider.operators.outlets import TRANSITIONS, transitions_of
@@ -46,16 +46,16 @@ class AnomstackAlertOperator(AnomstackOperator):
         found = alert(spec, window, stores.metrics, stores.models)
         news: Sequence[Alert] = found.alerts
         ledger = DeliveryLedger(open_hook(spec), spec.table_key, spec.metric_batch)
-        if self._notifies(context):
-            news = lag.told(news, found.missing, ledger, window.as_of, datetime.now(UTC))
+        if self._notifies(context) and "late" in spec.finds:
+            now = datetime.now(UTC)
+            news = lag.told(news, found.missing, ledger, window.as_of, now)
+            if spec.notify_closed:
+                until = window.end - spec.completeness_delay
+                news = [*lag.returned(found.alerts, found.missing, ledger, until, now, spec.timezone), *news]
         if left := transitions_of(news) if self._notifies(context) else []:
             context["ti"].xcom_push(TRANSITIONS, left)
         report = self._deliver([alert for alert in news if is_told(spec, alert)], ledger, context, window)
-        summary = self.finish(context, found.result)
-        summary.update(report.summary())  # type: ignore[typeddict-item]
-        if report.failed:
-            context["ti"].xcom_push("return_value", summary)
-            raise AirflowException(report.describe_failures())
+        summary = self.finish(context, found.result, report.summary(), report.describe_failures())
         if not left and (idle := [task.task_id for task in self.downstream_list if _is_publisher(task)]):
             # The quickest way to do nothing: those tasks are not even started.
             context["ti"].xcom_push("return_value", summary)

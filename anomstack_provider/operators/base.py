@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from airflow.providers.common.compat.sdk import AirflowException
 from airflow.sdk import BaseOperator
 
 from anomstack_provider.config.spec import BatchSpec
@@ -87,23 +88,31 @@ class AnomstackOperator(BaseOperator):
             return RunWindow(_moment(self.window_start), _moment(self.window_end))
         return RunWindow.from_context(context, self.spec.cron, self.spec.timezone)
 
-    def finish(self, context: Context, result: StepResult) -> StepSummary:
+    def finish(
+        self, context: Context, result: StepResult, facts: Mapping[str, Any] | None = None, failures: str = ""
+    ) -> StepSummary:
         """
         Log and return the summary of a step.
 
+        :param facts: more of what the summary holds.
+        :param failures: what else went wrong, that another try may mend.
         :raises AirflowFailException: some metrics failed. All others are done and the summary is in the XCom; trying
             again would fail the same way, so the task is not retried.
+        :raises AirflowException: there are ``failures``.
         """
-        summary = cast("StepSummary", result.summary())
+        summary = cast("StepSummary", {**result.summary(), **(facts or {})})
         self.log.info("%s: %s rows, outcomes %s", result.step, result.rows, summary["outcomes"])
+        if not result.failed and not failures:
+            return summary
+        context["ti"].xcom_push("return_value", summary)
+        said = [failures] if failures else []
         if result.failed:
-            context["ti"].xcom_push("return_value", summary)
             reasons = "\n".join(f"  {name}: {reason}" for name, reason in sorted(result.failed.items()))
-            raise AirflowFailException(
+            said.append(
                 f"{result.step} of batch {self.spec.metric_batch!r}: {len(result.failed)} of {len(result.outcomes)} "
                 f"metrics failed, the others are done:\n{reasons}"
             )
-        return summary
+        raise (AirflowException if failures else AirflowFailException)("\n".join(said))
 
 
 def _moment(text: str) -> datetime:

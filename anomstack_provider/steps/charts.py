@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomstack_provider.alerting import rules
+from anomstack_provider.alerting import events, rules
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.calendar import Calendar
@@ -26,6 +26,7 @@ from anomstack_provider.messages.surroundings import Surroundings
 from anomstack_provider.steps.ports import MetricRows
 from anomstack_provider.steps.seasons import Season, of_grain
 from anomstack_provider.steps.shown import NO_TIMES, NO_VALUES, Shown
+from anomstack_provider.steps.sources import merging
 from anomstack_provider.steps.training import own_scores, stamp
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _surround(spec: BatchSpec, store: MetricRows, alert: Alert, upstream: str | 
     data = ChartData(
         times=shown.times,
         values=shown.values,
-        fired=_fired(spec, alert, shown),
+        fired=_fired(spec, alert, shown, mine),
         **shown.band,
         season_times=before[0],
         season=before[1],
@@ -134,13 +135,23 @@ def _newest(spec: BatchSpec, alert: Alert) -> int:
     return min(max(_POINTS, int(buckets * 4 / 3)), spec.alert_max_n)
 
 
-def _fired(spec: BatchSpec, alert: Alert, shown: Shown) -> Times:
-    """Return the buckets to mark: those at which the alert's own rule fired."""
+def _fired(spec: BatchSpec, alert: Alert, shown: Shown, frame: pd.DataFrame) -> Times:
+    """
+    Return the buckets to mark: those at which the alert's own rule fired.
+
+    Of those within their range the ones of the alert's own event, without its echoes, and those that were told:
+    others, which a gate stopped or which echo an earlier event, would be marks that nobody can make out.
+    """
     if alert.kind == "late":
         return NO_TIMES
     if alert.kind == "anomaly" and spec.override("alert_sql") is None:  # whose answer is not stored
         smoothed = rules.smooth(shown.scores, spec.alert_smooth_n)
-        return shown.score_times[rules.fires(smoothed, rules.threshold(spec))]
+        at = np.flatnonzero(rules.fires(smoothed, rules.threshold(spec)))
+        times, usual = shown.score_times[at], shown.inside[at]
+        told = frame[frame["metric_type"].isin(_ALERT_TYPES) & (frame["metric_value"] > 0)]["metric_timestamp"]
+        known = np.isin(times, told.to_numpy().astype("datetime64[us]"))
+        known |= (times >= stamp(first_bucket(alert))) & (times <= stamp(last_bucket(alert)))
+        return times[~events.echoes(at, usual, merging(spec, ("anomaly",)).reach) & (known | ~usual)]
     inside = (shown.times >= stamp(first_bucket(alert))) & (shown.times <= stamp(last_bucket(alert)))
     if alert.kind == "threshold":
         over = np.zeros(len(shown.times), bool)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from anomstack_provider.alerting import rules
+from anomstack_provider.alerting import rules, thresholds
 from anomstack_provider.alerting.transitions import ROW_TYPES
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.grain import infer, of_freq, parse
@@ -100,8 +100,10 @@ def of_rows(spec: BatchSpec, rows: pd.DataFrame) -> Plotted:
     for name in chosen:
         times, values, scores, alerts = (part[-spec.alert_max_n :] for part in found[name])
         data = ChartData(times, values.astype(np.float64), times[np.nan_to_num(alerts.astype(np.float64)) > 0])
-        threshold = rules.threshold(spec) if np.isfinite(scores.astype(np.float64)).any() else None
-        panels.append(Panel(name, spec.about(name), data, _grain(spec, times), times, scores, threshold))
+        is_judged = "anomaly" in spec.finds and np.isfinite(scores.astype(np.float64)).any()
+        threshold = rules.threshold(spec) if is_judged else None
+        bounds = _bounds(spec, name)
+        panels.append(Panel(name, spec.about(name), data, _grain(spec, times), times, scores, threshold, bounds))
     return Plotted(panels, len(found) - len(panels))
 
 
@@ -151,9 +153,17 @@ def _panel(spec: BatchSpec, name: str, frame: pd.DataFrame) -> Panel:
     first = shown.times[0] if len(shown.times) else np.datetime64("NaT")
     band: dict[str, Any] = shown.band
     data = ChartData(shown.times, shown.values, fired[fired >= first], **band)
-    threshold = rules.threshold(spec) if len(shown.scores) else None
+    threshold = rules.threshold(spec) if len(shown.scores) and "anomaly" in spec.finds else None
     grain = _grain(spec, shown.times)
-    return Panel(name, spec.about(name), data, grain, shown.score_times, shown.scores, threshold)
+    return Panel(name, spec.about(name), data, grain, shown.score_times, shown.scores, threshold, _bounds(spec, name))
+
+
+def _bounds(spec: BatchSpec, name: str) -> list[float]:
+    """Return the fixed thresholds that a metric is held against."""
+    if "threshold" not in spec.finds or name in spec.tholdalert_exclude_metrics:
+        return []
+    limits = thresholds.limits(spec.tholdalert_thresholds[name]) if name in spec.tholdalert_thresholds else ()
+    return [limit for limit in limits if np.isfinite(limit)]
 
 
 def _grain(spec: BatchSpec, times: Times) -> str:

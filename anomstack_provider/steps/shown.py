@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.series import Floats, Times, split_columns
@@ -29,6 +30,12 @@ class Shown:
     scores: Floats
     band: dict[str, Floats]
     training_start: np.datetime64 | None
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Whether the value of each scored bucket lies within its range, shape of ``score_times``; an open end is."""
+        outside = (self.values > self.band["upper"]) | (self.values < self.band["lower"])
+        return ~np.isin(self.score_times, self.times[outside])
 
     @classmethod
     def of(cls, spec: BatchSpec, frame: pd.DataFrame) -> Shown:

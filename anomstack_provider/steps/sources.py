@@ -30,6 +30,8 @@ from anomstack_provider.steps.training import longest_bucket, stamp
 # Buckets behind an anomaly whose features hold it, in the seasonal recipe: the newest level is a mean of as many.
 _SEASONAL_REACH = 4
 _END = np.datetime64("9999-12-31", "us")
+# A flat line or a drift: of what is unusual about it the distance from the expected value says nothing.
+_WITH_OTHERS = "The value is within its usual range, but not usual behind those before it"
 
 
 @dataclass(frozen=True)
@@ -149,13 +151,17 @@ def findings_at(spec: BatchSpec, rows: Scored, smoothed: Floats, at: NDArray[np.
         values = rows.facts(np.arange(len(rows.times)))[0]["value"]
         middle = np.median(values[np.isfinite(values)]) if np.isfinite(values).any() else np.nan
         usual = np.where(np.isnan(usual), middle, usual)
+    value, lower, upper = numbers["value"], numbers["lower"], numbers["upper"]
+    within = np.isfinite(numbers["expected"]) & ~((value > upper) | (value < lower)) & (_behind(spec) == 0)
     return Findings.of(
         "anomaly",
         rows.times[at],
-        np.where(numbers["value"] >= usual, UP, DOWN).astype(np.int8),
+        np.where(value >= usual, UP, DOWN).astype(np.int8),
         why=[
-            (_why(spec, score, threshold) if rows.fired is None else _own_why(score),)
-            for score in smoothed[at].tolist()
+            (_why(spec, score, threshold), *([_WITH_OTHERS] if is_within else []))
+            if rows.fired is None
+            else (_own_why(score),)
+            for score, is_within in zip(smoothed[at].tolist(), within.tolist(), strict=True)
         ],
         grain=grains,
         note=rows.notes[at],

@@ -314,6 +314,16 @@ def test_from_a_quiet_gap_on_the_past_does_not_matter(
         assert first < unknown or fired[:first].any()
 
 
+def test_an_event_does_not_escalate_to_a_lower_severity_than_was_told() -> None:
+    series: list[Bucket] = [(UP, 4.0), (UP, 1.5), None, None]
+    told = _fold(series, merging(), lambda found: found.value < 120)  # the second crosses a limit and is medium
+    assert [(t.name, SEVERITIES[t.severity]) for t, _ in told] == [
+        ("opened", "high"),
+        ("escalated", "high"),
+        ("closed", "high"),
+    ]
+
+
 def test_a_fold_over_nothing_tells_nothing() -> None:
     assert folded([], merging()) == []
     assert events.quiet_start(np.zeros(0, bool), hours(0), 0, merging(snooze=3)) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomstack_provider.cli import main
+from anomstack_provider.cli import _parser, main
+from anomstack_provider.messages.facts import VERDICTS
+from anomstack_provider.messages.message import compose
 from anomstack_provider.store.hooks import EmbeddedDuckDBHook
 from anomstack_provider.store.metric_store import MetricStore
 
@@ -156,3 +159,15 @@ def test_with_a_threshold_a_higher_one_is_suggested(shop: Any, capsys: Any) -> N
         run(capsys, "shop", "orders", day(back), "false_alarm")
     (found,) = json.loads(run(capsys, "shop", "--output", "json")[1])["suggestions"]
     assert (found["key"], found["present"], found["suggested"]) == ("alert_threshold", 0.8, 0.9)
+
+
+def test_every_answer_that_a_message_names_is_one_that_the_command_takes(make_alert: Any) -> None:
+    text = compose(make_alert(), timezone="UTC", links={}).text
+    given, hint = text[text.index("Answer") :].splitlines()[:2]
+    answers = hint.split("VERDICT is ")[1].replace(" or ", ", ").split(", ")
+    taken = []
+    for answer in answers:
+        words = shlex.split(given.removeprefix("Answer").replace("VERDICT", answer))
+        arguments = _parser().parse_args(words[1:])
+        taken.append((arguments.verdict, arguments.length))
+    assert taken == [(word, None) for word in VERDICTS[:-1]] + [(VERDICTS[-1], timedelta(days=3))]

@@ -1,4 +1,4 @@
-"""What arrives, to the letter: mails as a mail server gets them, calls as Slack's API gets them."""
+"""What arrives, to the letter: mails as a mail server gets them, calls as Slack gets them, a notifier's request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.config.about import About
 from anomstack_provider.delivery.channels.email import EmailChannel
+from anomstack_provider.delivery.channels.notifier import NotifierChannel
 from anomstack_provider.delivery.channels.slack import SlackChannel
+from anomstack_provider.delivery.channels.slack_webhook import SlackWebhookChannel
 from anomstack_provider.messages.message import Message, compose
 
 PNG = b"\x89PNG\r\n\x1a\nchart"
@@ -30,6 +32,8 @@ CASES: dict[str, tuple[dict[str, Any], bytes | None]] = {
     "long_names": ({"metric_batch": "batch_" * 20, "metric_name": "metric_" * 40 + "LGA"}, PNG),
     "right_to_left": ({"metric_batch": "עסקים", "metric_name": "מדד_الطلبات"}, PNG),
     "huge": ({"value": 1.5e12, "expected": 1.2e12, "lower": 1.1e12, "upper": 1.3e12}, PNG),
+    "no_value": ({"value": None}, PNG),
+    "constant": ({"value": 0.5, "expected": 0.5, "lower": 0.5, "upper": 0.5}, PNG),
     "negative": ({"value": -1500.0, "expected": -800.0, "lower": -900.0, "upper": -700.0, "direction": "down"}, PNG),
 }
 
@@ -68,6 +72,36 @@ def test_slack(slack_server: Any, case: tuple[str, Message, bytes | None], golde
         {"method": method, **{key: _plain(value) for key, value in call.items()}} for method, call in slack_server.calls
     ]
     golden(f"slack/{name}.json", json.dumps(calls, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def test_slack_webhook(
+    slack_server: Any, case: tuple[str, Message, bytes | None], golden: Callable[[str, str], None]
+) -> None:
+    name, message, chart = case
+    SlackWebhookChannel("hook").send(message, chart, "alert.png")
+    golden(f"slack_webhook/{name}.json", _only_call(slack_server))
+
+
+def test_a_notifier(
+    slack_server: Any,
+    case: tuple[str, Message, bytes | None],
+    golden: Callable[[str, str], None],
+    make_alert: Callable[..., Alert],
+) -> None:
+    name, message, chart = case
+    args = {
+        "slack_webhook_conn_id": "hook",
+        "text": "{{ first_line }}\n{{ event.event_id }} {{ event.transition }} {{ event.value }}\n{{ text }}",
+    }
+    path = "airflow.providers.slack.notifications.slack_webhook.SlackWebhookNotifier"
+    alert = make_alert(**CASES[name][0])
+    NotifierChannel("pager", path, args).send(message, chart, "alert.png", alerts=[alert])
+    golden(f"notifier/{name}.json", _only_call(slack_server))
+
+
+def _only_call(slack_server: Any) -> str:
+    ((_, call),) = slack_server.calls
+    return json.dumps(call, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def _plain(value: Any) -> Any:

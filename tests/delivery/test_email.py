@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Callable
+from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
 
 import pytest
 
 from anomstack_provider.alerting.alert import Alert
+from anomstack_provider.config.about import About
 from anomstack_provider.delivery.channels import DeliveryError
-from anomstack_provider.delivery.channels.email import EmailChannel
+from anomstack_provider.delivery.channels.email import EmailChannel, compose_mail
 from anomstack_provider.messages.message import CHART_SLOT, CHART_UNAVAILABLE, Message, compose
 
 PNG = base64.b64decode(
@@ -92,6 +94,16 @@ def test_message_ids_are_stable_and_make_a_thread(mail_server: Any, make_alert: 
     assert first["Message-ID"] == f"<{make_alert().event_id}.opened.email@example.com>"
     assert first["References"] is None
     assert closed["In-Reply-To"] == closed["References"] == first["Message-ID"]
+
+
+@pytest.mark.parametrize("unit", ["€", "°C", "€/h", "ms"])
+def test_a_subject_is_the_first_line_wherever_it_is_broken(make_alert: Callable[..., Alert], unit: str) -> None:
+    for length in range(5, 60):
+        name = "m" * length
+        told = compose(make_alert(metric_name=name), timezone="UTC", links={}, about=About(unit=unit))
+        mail = compose_mail(told, None, "c.png", sender="a@example.com", recipients=[ANN])
+        for raw in (mail.as_bytes(), mail.as_string().encode()):
+            assert message_from_bytes(raw, policy=policy.default)["Subject"] == told.first_line
 
 
 def test_a_routine_message_replies_to_nothing(mail_server: Any, make_alert: Callable[..., Alert]) -> None:

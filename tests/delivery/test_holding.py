@@ -329,6 +329,24 @@ def test_an_end_does_not_overtake_a_beginning_that_is_refused(site: Site, event:
     assert site.told() == [["a opened"], ["a closed"]]
 
 
+def test_an_escalation_does_not_overtake_its_beginning_in_a_message_about_many(
+    site: Site, event: Callable[..., Alert]
+) -> None:
+    site.email.error = DeliveryError("email", "down")
+    for minute in range(5):  # from then on it is tried less often
+        site.run(NOON + timedelta(minutes=minute), *([] if minute else [event("a")]))
+    site.email.error = None
+    worse = event("a", transition="escalated", bucket=event("a").bucket + timedelta(days=1))
+    report = site.run(NOON + timedelta(minutes=6), worse, *(event(f"b{i}") for i in range(10)))
+    assert report.summary() == {"sent": 10, "delivery_failed": 1, "waiting": 1}
+    assert not [told for told in site.told()[0] if told.startswith("a ")]
+    assert site.run(NOON + timedelta(hours=1)).summary() == {"sent": 2}
+    assert [[told.partition("@")[0] for told in message] for message in site.told()[1:]] == [
+        ["a opened"],
+        ["a escalated"],
+    ]
+
+
 def test_an_end_waits_while_another_run_sends_the_beginning(site: Site, event: Callable[..., Alert]) -> None:
     opened = event("a")
     site.ledger.record([Delivery("a", "opened", "email", "flights", opened.to_json())], NOON)

@@ -246,6 +246,24 @@ def test_a_channel_that_fails_makes_the_task_fail_and_the_retry_sends(
 
 
 @pytest.mark.usefixtures("scored")
+def test_a_metric_that_cannot_be_judged_does_not_hide_what_was_not_sent(
+    operator, task, database: Path, query: Query
+) -> None:
+    import duckdb
+
+    with duckdb.connect(str(database)) as connection:
+        cut = """UPDATE metrics SET metadata = '{"value": 1, "grain": "1'"""
+        connection.execute(f"{cut} WHERE metric_type = 'score' AND metric_name = 'orders'")
+    run = task(operator(AnomstackAlertOperator, config={**KEYS, "smtp_conn_id": "nowhere"}), NOT_DUE)
+    with pytest.raises(Exception, match="no Airflow connection 'nowhere'") as caught:
+        run.run()
+    assert "orders: one of its score rows" in str(caught.value)
+    assert not isinstance(caught.value, AirflowFailException), "it is to be tried again"
+    left = run.ti.pushed["return_value"]
+    assert (left["delivery_failed"], left["outcomes"]) == (1, {"alerted": 1, "evaluated": 1, "failed": 1})
+
+
+@pytest.mark.usefixtures("scored")
 def test_links_lead_to_the_run_and_to_its_query(
     operator, task, mails: list[EmailMessage], monkeypatch: pytest.MonkeyPatch
 ) -> None:

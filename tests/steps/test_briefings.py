@@ -137,6 +137,23 @@ def test_the_chart_holds_values_band_and_what_fired(rows: Rows) -> None:
     assert not np.isfinite(data.upper).any()
 
 
+def test_what_fired_within_its_range_is_marked_only_where_it_was_told_or_is_the_events_own(rows: Rows) -> None:
+    """Scores of 0.95 at hours before noon, with their values; of the usual ones 40 h before was an alert."""
+    times = hours(20)
+    scores, values = np.full(48, 0.1), np.full(48, 100.0)
+    fired = {47: 100.0, 40: 100.0, 30: 160.0, 29: 100.0, 27: 100.0, 20: 100.0, 6: 58.0, 4: 100.0, 0: 58.0}
+    for before, value in fired.items():
+        scores[47 - before], values[47 - before] = 0.95, value
+    facts = {"expected": 100.0, "lower": 90.0, "upper": 110.0, "grain": "1h", "model": "2024-07-01T00:00:00+00:00"}
+    rows.add("metric", times[-48:], values)
+    rows.add("score", times[-48:], scores, [json.dumps({"value": value} | facts) for value in values])
+    rows.add("alert", times[[-41]], 1.0, replace(ALERT, bucket=NOON - timedelta(hours=40)).to_json())
+    event = replace(ALERT, first_bucket=NOON - timedelta(hours=20), last_bucket=NOON)
+    data, _ = surround(rows, event)
+    # 27 to 29 h and 4 h before are echoes; 47 h before is a mark of its own that nobody was told of.
+    assert ((stamp(NOON) - data.fired) // np.timedelta64(1, "h")).tolist() == [40, 30, 20, 6, 0]
+
+
 def test_the_season_before_is_laid_over_its_own_hours(rows: Rows) -> None:
     data, around = surround(rows)
     assert around.season_bucket == NOON - timedelta(days=7)

@@ -70,6 +70,16 @@ def test_a_flat_line_says_whether_it_is_told(hourly: Any) -> None:
     assert flat.alert is not None, "in a series with a rhythm the expected values leave the line"
 
 
+def test_what_is_unusual_within_its_range_says_so(hourly: Any) -> None:
+    found = drilled(hourly(alert_gates={"direction": "up"}), "spike", "flat")
+    spike, flat = found["spike"].alert, found["flat"].alert
+    assert spike is not None
+    assert flat is not None
+    assert flat.lower < flat.value < flat.upper
+    assert flat.why[1:] == ("The value is within its usual range, but not usual behind those before it",)
+    assert len(spike.why) == 1
+
+
 def test_nothing_falls_below_nothing_where_nothing_did(hourly: Any) -> None:
     found = drilled(hourly(), "drop", size=500)["drop"]
     assert found.alert is not None

@@ -13,6 +13,7 @@ from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.alerting.transitions import stored_alerts
 from anomstack_provider.delivery import lag
 from anomstack_provider.delivery.sending import deliver
+from anomstack_provider.messages.buckets import lasted
 from anomstack_provider.messages.message import Message, compose
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.alert import AlertResult, alert
@@ -132,8 +133,9 @@ def told(r: Rig, channel: Channel, end: datetime) -> list[str]:
     ledger = DeliveryLedger(EmbeddedDuckDBHook(r.folder / "metrics.duckdb"), r.spec.table_key, r.spec.metric_batch)
     found, before = run(r, end), len(channel.sent)
     for _ in range(2):  # a task that is tried again
+        news = lag.told(found.alerts, found.missing, ledger, end, end)
         deliver(
-            lag.told(found.alerts, found.missing, ledger, end, end),
+            [*lag.returned(found.alerts, found.missing, ledger, end, end, r.spec.timezone), *news],
             ledger=ledger,
             channels={channel.name: channel},
             compose=lambda alert: compose(alert, timezone=r.spec.timezone, links={}),
@@ -154,9 +156,8 @@ def test_a_source_that_always_lags_is_told_once_a_day(hourly: RigOf, hours: int)
         end = NOON + number * HOUR
         put(r, "xy", end - hours * HOUR, first=end - (hours + 1) * HOUR)
         days.setdefault(number // 24, []).extend(told(r, channel, end))
-    assert [len(sent) for sent in days.values()] == [1, 1]
-    assert {alert.transition for alert in channel.sent} == {"opened"}
-    assert all(ALWAYS_LATE in alert.why for alert in channel.sent)
+    assert [[one.split()[1] for one in sent] for sent in days.values()] == [["opened", "closed"]] * 2
+    assert all(ALWAYS_LATE in alert.why for alert in channel.sent if alert.transition == "opened")
 
 
 @pytest.mark.parametrize("hours", [3, 5])
@@ -168,7 +169,60 @@ def test_a_source_that_always_lags_and_then_fails_is_told_one_run_later(hourly: 
         put(r, "xy", NOON + (min(number, 2) - hours) * HOUR)
         sent.append(told(r, channel, NOON + number * HOUR))
     first = f"{NOON + (4 - hours) * HOUR:%d %H:%M}"
-    assert sent[1:] == [[], [], [f"b opened {first}"], []]
+    newest = f"{NOON:%d %H:%M}"
+    assert sent[1:] == [[f"b closed {newest}"], [], [f"b opened {first}"], []]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_data_that_come_with_their_own_times_end_what_was_told(hourly: RigOf, zone: str) -> None:
+    r, channel = hourly(timezone=zone), Channel()
+    put(r, "xy", NOON - 3 * HOUR)
+    sent = [told(r, channel, NOON + hours * HOUR) for hours in range(3)]
+    put(r, "xy", NOON + 3 * HOUR)
+    early = told(r, channel, NOON - HOUR)  # a run that is cleared: there is nothing late yet
+    sent += [told(r, channel, NOON + hours * HOUR) for hours in (3, 3)]
+    put(r, "xy", NOON + 4 * HOUR)
+    sent.append(told(r, channel, NOON + 4 * HOUR))
+    assert early == []
+    assert sent == [["b opened 11 11:00"], [], [], ["b closed 11 14:00"], [], []]
+    message = compose(channel.sent[-1], timezone="UTC", links={})
+    assert message.first_line == "[CLOSED] b: data for 2 metrics are back, 3 h overdue"
+
+
+def test_part_of_the_data_ends_nothing_and_an_end_that_a_rule_finds_is_told_once(hourly: RigOf) -> None:
+    r, channel = hourly(), Channel()
+    put(r, "xy", NOON - 3 * HOUR)
+    sent = [told(r, channel, NOON)]
+    put(r, "x", NOON + HOUR)  # the one came, the other is missing still
+    sent.append(told(r, channel, NOON + HOUR))
+    put(r, "xy", NOON + 9 * HOUR)
+    sent += [told(r, channel, NOON + hours * HOUR) for hours in range(2, 9)]
+    assert sent[0] == ["b opened 11 11:00"]
+    assert sent[1] == ["y opened 11 11:00"]
+    assert sorted(sent[2]) == ["b closed 11 13:00", "y closed 11 13:00"]
+    assert sent[3:] == [[]] * 6
+
+
+@pytest.mark.parametrize(
+    ("grain", "first", "until", "newest", "length"),
+    [
+        ("1d", "2024-03-29T23:00", "2024-04-01T22:00", "2024-03-31T22:00", 2),  # a day of 23 hours in it
+        ("1mo", "2024-01-31T23:00", "2024-03-31T22:00", "2024-02-29T23:00", 29),
+        ("1w", "2024-01-01T00:00", "2024-01-08T00:00", "2024-01-01T00:00", 7),
+        ("instant", "2024-01-01T00:00", "2024-01-03T00:00", "2024-01-03T00:00", 2),
+    ],
+)
+def test_the_end_is_the_newest_bucket_and_lasts_until_it(
+    grain: str, first: str, until: str, newest: str, length: int
+) -> None:
+    began, now = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (first, until))
+    unknown = dict.fromkeys(("value", "expected", "lower", "upper", "score", "threshold"))
+    opened = Alert("e", "b", "m", "late", "opened", "none", began, grain, **unknown, severity="medium")
+    end = lag._end(opened, now, "Europe/Berlin")
+    assert end is not None
+    assert end.bucket == datetime.fromisoformat(newest).replace(tzinfo=UTC)
+    assert round(lasted(end, "Europe/Berlin") / timedelta(days=1)) == length
+    assert lag._end(opened, began, "Europe/Berlin") is None
 
 
 def test_two_outages_that_stay_are_two_messages(hourly: RigOf) -> None:

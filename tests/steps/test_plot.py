@@ -71,6 +71,21 @@ def test_a_panel_holds_values_range_scores_and_alerts(rig: RigOf) -> None:
     assert second.grain == "1d"
 
 
+def test_a_metric_shows_what_it_is_held_against(rig: RigOf) -> None:
+    limits = {"tholdalert_thresholds": {"m": {"upper": 250, "lower": 20}, "n": {"upper": 300}}}
+    both = rig(disable_tholdalert=False, tholdalert_exclude_metrics=["n"], **limits)
+    both.put("m", noise(60))
+    both.put("n", noise(60, 1))
+    run(both)
+    shown = plot.read(both.spec, at(AS_OF), both.store)
+    assert [(list(panel.bounds), panel.threshold) for panel in shown.panels] == [([20, 250], 0.5), ([], 0.5)]
+    plain = plot.draw(both.spec, at(AS_OF), plot.read(rig(**limits).spec, at(AS_OF), both.store))
+    assert plot.draw(both.spec, at(AS_OF), shown) != plain, "thresholds are off, and not drawn"
+    only = rig(disable_tholdalert=False, disable_alert=True, **limits)
+    (first, _) = plot.read(only.spec, at(AS_OF), only.store).panels
+    assert (list(first.bounds), first.threshold) == ([20, 250], None)
+
+
 def test_what_came_after_the_run_is_not_drawn(rig: RigOf) -> None:
     r = rig()
     r.put("m", noise(60))

@@ -7,9 +7,10 @@ import smtplib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
+from email.policy import EmailPolicy
 from email.utils import formatdate, parseaddr
 from html import escape
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.delivery.channels.base import DeliveryError, Unconfigured, plain_reason
@@ -94,6 +95,18 @@ class EmailChannel:
         return DeliveryError(self.name, reason, accepted=accepted)
 
 
+class _Folding(EmailPolicy):
+    """How headers are broken into lines: as ever, but a break takes the place of the space that it follows."""
+
+    def fold(self, name: str, value: Any) -> str:
+        """Return a header for a text; before a word in another script Python keeps that space, which is shown twice."""
+        return re.sub(r" (\r?\n =\?)", r"\1", super().fold(name, value))
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """Return a header for the wire."""
+        return re.sub(rb" (\r?\n =\?)", rb"\1", super().fold_binary(name, value))
+
+
 def compose_mail(
     message: Message, chart: bytes | None, filename: str, *, sender: str, recipients: Sequence[str]
 ) -> EmailMessage:
@@ -104,7 +117,7 @@ def compose_mail(
     readers, and what becomes of an event later is shown as a reply to its opening.
     """
     domain = parseaddr(sender)[1].rpartition("@")[2] or "localhost"
-    mail = EmailMessage()
+    mail = EmailMessage(_Folding())
     # A name that looks like an encoded word would be decoded here, and could hold line ends and further headers.
     mail["Subject"] = message.first_line.replace("=?", "= ?")
     mail["From"] = sender
