@@ -24,6 +24,8 @@ from anomstack_provider.config.errors import ConfigError, TemplateError
 from anomstack_provider.store.errors import StoreError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from anomstack_provider.config.loaded import LoadedFolder
     from anomstack_provider.config.spec import BatchSpec
     from anomstack_provider.steps.ports import MetricRows
@@ -139,9 +141,9 @@ def _preview(arguments: argparse.Namespace) -> int:
     if window.end > datetime.now(UTC):
         print("the period ends in the future: buckets that are still to come count as late data", file=sys.stderr)
     table = _table(spec, window, arguments)
-    found = preview(spec, window, table)
+    found = preview(spec, window, table, keep_scores=bool(arguments.scores or arguments.charts))
     if arguments.scores:
-        _write_scores(found, arguments.scores)
+        _write_scores(found.scores, arguments.scores)
     if arguments.charts:
         _write_charts(spec, found, arguments.charts)
     print(_as_json(found) if arguments.output == "json" else _as_text(spec, found))
@@ -176,12 +178,13 @@ def _table(spec: BatchSpec, window: Any, arguments: argparse.Namespace) -> Metri
     return rows
 
 
-def _write_scores(found: Preview, path: Path) -> None:
+def _write_scores(scores: pd.DataFrame | None, path: Path) -> None:
+    assert scores is not None, "they were kept to be written"
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
-        found.scores.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
+        scores.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
     else:
-        found.scores.to_parquet(path, index=False)
+        scores.to_parquet(path, index=False)
 
 
 def _write_charts(spec: BatchSpec, found: Preview, folder: Path) -> None:
