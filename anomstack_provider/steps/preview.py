@@ -91,12 +91,10 @@ def preview(spec: BatchSpec, window: RunWindow, table: MetricRows, *, keep_score
     whole = spec.model_copy(update={"shards": 1})
     deciding = None if spec.is_silent or _asks_run_by_run(spec) else Deciding(whole, window, rows, groups)
     scored: dict[str, str] = {}
-    count = 0
     for group in groups:
         part = Overlay(group.rows(table))
         result = score(whole, window, part, models)
-        mine = {name: outcome for name, outcome in result.outcomes.items() if name in group}
-        scored, count = scored | mine, count + result.rows
+        scored |= {name: outcome for name, outcome in result.outcomes.items() if name in group}
         if deciding is not None:
             deciding.judge(group, part, models)
         if keep_scores:
@@ -110,7 +108,7 @@ def preview(spec: BatchSpec, window: RunWindow, table: MetricRows, *, keep_score
         window,
         alerts,
         _scores(spec, window, rows, alerts) if keep_scores else None,
-        StepResult("score", count, dict(sorted(scored.items()))),
+        StepResult("score", outcomes=dict(sorted(scored.items()))),
         decided.result.facts["suppressed"] if decided else 0,
         decided.stopped if decided else (),
         decided.result.summary()["not_evaluated"] if decided else {},
