@@ -13,6 +13,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +142,8 @@ def _preview(arguments: argparse.Namespace) -> int:
     if window.end > datetime.now(UTC):
         print("the period ends in the future: buckets that are still to come count as late data", file=sys.stderr)
     table = _table(spec, window, arguments)
-    found = preview(spec, window, table, keep_scores=bool(arguments.scores or arguments.charts))
+    keep = bool(arguments.scores or arguments.charts)
+    found = preview(spec, window, table, keep_scores=keep, count_reads=True)
     if arguments.scores:
         _write_scores(found.scores, arguments.scores)
     if arguments.charts:
@@ -209,6 +211,7 @@ def _as_json(found: Preview) -> str:
         "alerts": [to_json(a) for a in found.alerts],
         "stopped": [stopped_to_json(one) for one in found.stopped],
         "outcomes": found.outcomes(),
+        "reads_per_run": {job: asdict(read) for job, read in found.reads.items()},
     }
     return json.dumps(answer, indent=2)
 
@@ -241,7 +244,20 @@ def _as_text(spec: BatchSpec, found: Preview) -> str:
         lines.append(f"stopped by gates: {by_gate}")
     if found.suppressed:
         lines.append(f"suppressed by the calendar: {found.suppressed} buckets at or above the threshold")
+    lines += ["", "one run reads:"]
+    for job, read in found.reads.items():
+        what = "of the source, as far as it is stored" if job == "ingest" else f"of {spec.table_key}"
+        queries = "1 query" if read.queries == 1 else f"{read.queries:,} queries"
+        lines.append(f"  {job:7} {read.rows:,} rows, {_bytes(read.bytes)} {what}, in {queries}")
     return "\n".join(lines)
+
+
+def _bytes(count: int) -> str:
+    """Return a number of bytes in the unit that fits."""
+    return next(
+        (f"{count / size:,.1f} {unit}" for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= size),
+        f"{count} bytes",
+    )
 
 
 def _validate(arguments: argparse.Namespace) -> int:

@@ -125,9 +125,7 @@ def main() -> None:
         print(json.dumps(measure(sizes[0], options.shard, options.days, options.folder)))
         return
     print(f"{options.days} days of daily metrics, {LEAD_DAYS} days before them, a model a week")
-    print(
-        f"{'metrics':>9}{'shards':>8}{'CPU s':>9}{'ms/metric':>11}{'wall s':>9}{'before':>8}{'peak MiB':>10}{'alerts':>9}"
-    )
+    print("  metrics  shards    CPU s  ms/metric   wall s  before  peak MiB   alerts  their digest")
     for metrics in sizes:
         one = apart(metrics, options.shard, options.days)
         print(

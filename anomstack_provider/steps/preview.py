@@ -30,6 +30,7 @@ from anomstack_provider.steps.ingest import Fetch, ingest
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.overlay import MemoryRows, NoModels, Overlay
 from anomstack_provider.steps.ports import MetricRows
+from anomstack_provider.steps.reads import Read, RunReads
 from anomstack_provider.steps.score import score
 from anomstack_provider.steps.tracks import Stopped
 from anomstack_provider.steps.training import stamp
@@ -48,6 +49,7 @@ class Preview:
     :param stopped: findings that a business gate kept from alerting.
     :param unjudged: metrics that were scored and not judged as configured, with the reason.
     :param switched_off: the batch's switches that keep a live run from alerting on scores.
+    :param reads: what each job of one run reads, if it was counted.
     :param rows: the stored metrics with the preview's alerts beside them, in memory, and its scores if they were kept.
     """
 
@@ -60,6 +62,7 @@ class Preview:
     unjudged: Mapping[str, str]
     rows: MetricRows
     switched_off: list[str]
+    reads: Mapping[str, Read]
 
     @property
     def opened(self) -> tuple[Alert, ...]:
@@ -78,18 +81,27 @@ class Preview:
         }
 
 
-def preview(spec: BatchSpec, window: RunWindow, table: MetricRows, *, keep_scores: bool = True) -> Preview:
+def preview(
+    spec: BatchSpec,
+    window: RunWindow,
+    table: MetricRows,
+    *,
+    keep_scores: bool = True,
+    count_reads: bool = False,
+) -> Preview:
     """
     Replay a period over the stored metrics, shard by shard.
 
     :param keep_scores: False forgets the scores of a shard once its alerts are decided, so that what is held at a time
         does not grow with the batch: there is no table of scores then, and nothing to draw charts of.
+    :param count_reads: whether to count what the jobs of the last run in the period read.
     """
     rows, models = Overlay(table), NoModels()
     groups = groups_of(spec, table, window.end)
     # Of a group all there is is asked for, and not a shard of it.
     whole = spec.model_copy(update={"shards": 1})
     deciding = None if spec.is_silent or _asks_run_by_run(spec) else Deciding(whole, window, rows, groups)
+    reads = RunReads(whole, window, rows, groups) if count_reads else None
     scored: dict[str, str] = {}
     for group in groups:
         part = Overlay(group.rows(table))
@@ -97,6 +109,8 @@ def preview(spec: BatchSpec, window: RunWindow, table: MetricRows, *, keep_score
         scored |= {name: outcome for name, outcome in result.outcomes.items() if name in group}
         if deciding is not None:
             deciding.judge(group, part, models)
+        if reads is not None:
+            reads.add(group, part, models)
         if keep_scores:
             rows.take_over(part)
     decided = _run_by_run(spec, window, rows, models) if _asks_run_by_run(spec) and not spec.is_silent else None
@@ -114,6 +128,7 @@ def preview(spec: BatchSpec, window: RunWindow, table: MetricRows, *, keep_score
         decided.result.summary()["not_evaluated"] if decided else {},
         rows,
         spec.switched_off,
+        reads.finish() if reads is not None else {},
     )
 
 

@@ -1,6 +1,6 @@
 """
-An executor that gives each task what the Kubernetes executor gives it, but for the cluster: a process of its own that is
-told what to run and nothing else, with empty folders that are gone when it ends.
+An executor that gives each task what the Kubernetes executor gives it, but for the cluster: a process of its own that
+is told what to run and nothing else, with empty folders that are gone when it ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ class _Pod:
 
 
 class PodExecutor(BaseExecutor):
-    """Starts a process per task and looks now and then which of them have ended."""
+    """Starts a process per task, two at a time, and looks now and then which of them have ended."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.parallelism = 2
 
     def start(self) -> None:
         """Start with no task running."""
