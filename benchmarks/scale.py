@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import os
 import resource
 import subprocess
@@ -57,6 +58,7 @@ def measure(metrics: int, shard: int, days: int, folder: Path) -> dict[str, Any]
     from anomstack_provider.store.hooks import EmbeddedDuckDBHook
     from anomstack_provider.store.metric_store import MetricStore
 
+    logging.disable(logging.INFO)  # as the command line does
     keys = {"schedule": "@daily", "train_cron_schedule": "@weekly", "shards": -(-metrics // shard)}
     spec = BatchSpec.model_validate({"metric_batch": "b", "ingest_sql": "-", **keys})
     table = MetricStore(EmbeddedDuckDBHook(folder / "metrics.duckdb"), spec.table_key, spec.metric_batch)
