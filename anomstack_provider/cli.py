@@ -13,6 +13,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from anomstack_provider.config.errors import ConfigError, TemplateError
 from anomstack_provider.store.errors import StoreError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from anomstack_provider.config.loaded import LoadedFolder
     from anomstack_provider.config.spec import BatchSpec
     from anomstack_provider.steps.ports import MetricRows
@@ -139,9 +142,10 @@ def _preview(arguments: argparse.Namespace) -> int:
     if window.end > datetime.now(UTC):
         print("the period ends in the future: buckets that are still to come count as late data", file=sys.stderr)
     table = _table(spec, window, arguments)
-    found = preview(spec, window, table)
+    keep = bool(arguments.scores or arguments.charts)
+    found = preview(spec, window, table, keep_scores=keep, count_reads=True)
     if arguments.scores:
-        _write_scores(found, arguments.scores)
+        _write_scores(found.scores, arguments.scores)
     if arguments.charts:
         _write_charts(spec, found, arguments.charts)
     print(_as_json(found) if arguments.output == "json" else _as_text(spec, found))
@@ -176,12 +180,13 @@ def _table(spec: BatchSpec, window: Any, arguments: argparse.Namespace) -> Metri
     return rows
 
 
-def _write_scores(found: Preview, path: Path) -> None:
+def _write_scores(scores: pd.DataFrame | None, path: Path) -> None:
+    assert scores is not None, "they were kept to be written"
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
-        found.scores.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
+        scores.to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%S.%fZ")
     else:
-        found.scores.to_parquet(path, index=False)
+        scores.to_parquet(path, index=False)
 
 
 def _write_charts(spec: BatchSpec, found: Preview, folder: Path) -> None:
@@ -206,6 +211,7 @@ def _as_json(found: Preview) -> str:
         "alerts": [to_json(a) for a in found.alerts],
         "stopped": [stopped_to_json(one) for one in found.stopped],
         "outcomes": found.outcomes(),
+        "reads_per_run": {job: asdict(read) for job, read in found.reads.items()},
     }
     return json.dumps(answer, indent=2)
 
@@ -238,7 +244,20 @@ def _as_text(spec: BatchSpec, found: Preview) -> str:
         lines.append(f"stopped by gates: {by_gate}")
     if found.suppressed:
         lines.append(f"suppressed by the calendar: {found.suppressed} buckets at or above the threshold")
+    lines += ["", "one run reads:"]
+    for job, read in found.reads.items():
+        what = "of the source, as far as it is stored" if job == "ingest" else f"of {spec.table_key}"
+        queries = "1 query" if read.queries == 1 else f"{read.queries:,} queries"
+        lines.append(f"  {job:7} {read.rows:,} rows, {_bytes(read.bytes)} {what}, in {queries}")
     return "\n".join(lines)
+
+
+def _bytes(count: int) -> str:
+    """Return a number of bytes in the unit that fits."""
+    return next(
+        (f"{count / size:,.1f} {unit}" for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= size),
+        f"{count} bytes",
+    )
 
 
 def _validate(arguments: argparse.Namespace) -> int:

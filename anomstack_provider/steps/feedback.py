@@ -83,9 +83,10 @@ def give(
     return given
 
 
-def read(store: MetricRows, until: datetime = _END) -> dict[str, Verdicts]:
+def read(store: MetricRows, until: datetime = _END, metrics: Collection[str] | None = None) -> dict[str, Verdicts]:
     """Return every verdict on buckets before ``until`` by metric, those that were replaced too. One query."""
-    return split_verdicts(store.read(list(WORD_OF), since=None, until=until))
+    names = None if metrics is None else sorted(metrics)
+    return split_verdicts(store.read(list(WORD_OF), since=None, until=until, metrics=names))
 
 
 def decided_at(spec: BatchSpec, ends: Times) -> Times:

@@ -21,6 +21,7 @@ from anomstack_provider.detection.series import Times, split_columns
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import lateness
 from anomstack_provider.steps import score as score_step
+from anomstack_provider.steps.groups import Group, read_in_groups
 from anomstack_provider.steps.lateness import Lateness
 from anomstack_provider.steps.ports import MetricRows
 from anomstack_provider.steps.scored import ScoredBatch
@@ -35,17 +36,22 @@ _NEVER = np.datetime64("9999-01-01", "us")
 class Late:
     """Late data of a batch in and before a window, worked out as far back as was asked for."""
 
-    def __init__(self, spec: BatchSpec, window: RunWindow, store: MetricRows) -> None:
+    def __init__(self, spec: BatchSpec, window: RunWindow, store: MetricRows, groups: Sequence[Group]) -> None:
         self._spec, self._window, self._store = spec, window, store
+        self.groups = groups
         self._back = 0
         self._found: Lateness | None = None
 
     def since(self, back: int) -> Lateness:
         """Return what is late after the ``back`` buckets of each metric before the window, or more of them."""
         if self._found is None or back > self._back:
-            self._found = lateness.late_data(self._spec, self._window, self._store, back)
+            self._found = lateness.late_data(self._spec, self._window, self._store, back, self.groups)
             self._back = back
         return self._found
+
+    def names(self) -> frozenset[str]:
+        """Return the metrics that are or were late by themselves."""
+        return frozenset(self.since(score_step.look_back(self._spec)).gaps)
 
     def explains(self, name: str, findings: Findings, back: int) -> Flags:
         """Return which findings on the metric's values its late data explain."""
@@ -88,12 +94,12 @@ def late_data(
     found = everything.without_retired(looked)
     judged = {name: _judged(spec, window, found, name, since.get(name)) for name in found.gaps}
     begins = {name: own.times[own.first] if own.first < len(own.times) else _NEVER for name, own in judged.items()}
-    whole = lateness.late_batch(spec, window, store, found, begins, looked)
+    whole = lateness.late_batch(spec, window, store, found, begins, looked, late.groups)
     tracks = [_of_metric(spec, name, own, found, whole, batch) for name, own in judged.items()]
     if len(whole.times):
         tracks.append(_of_batch(spec, window, whole, looked, batch))
     begins = {name: _newest(spec, times, since.get(name)) for name, times in everything.stored.items()} | begins
-    earlier = _rows(spec, window, store, begins | {spec.metric_batch: looked}, everything)
+    earlier = _rows(spec, window, store, begins | {spec.metric_batch: looked}, everything, late.groups)
     late_times = {name: everything.of_metric(name).times for name in everything.gaps}
     missing = [*_missing(late_times), *_missing({spec.metric_batch: whole.times[whole.is_late]})]
     return LateTracks(tracks, [(name, ROW_TYPES["late"], times) for name, times in earlier.items()], frozenset(missing))
@@ -181,7 +187,12 @@ def _looked(spec: BatchSpec, name: str, own: _Judged, findings: Findings, batch:
 
 
 def _rows(
-    spec: BatchSpec, window: RunWindow, store: MetricRows, begins: Mapping[str, np.datetime64], found: Lateness
+    spec: BatchSpec,
+    window: RunWindow,
+    store: MetricRows,
+    begins: Mapping[str, np.datetime64],
+    found: Lateness,
+    groups: Sequence[Group],
 ) -> dict[str, Times]:
     """
     Return the buckets, by name, of stored rows of late data that are looked at: what is said now is all there is.
@@ -190,18 +201,19 @@ def _rows(
     """
     cut, until = (stamp(moment - spec.completeness_delay) for moment in (window.start, window.end))
     limits: dict[str, Any] = {"newest": _looked_at(spec), "cut": window.start - spec.completeness_delay}
-    rows = store.read([ROW_TYPES["late"]], since=None, until=window.end, **limits)
+    own = groups if groups[0].names is None else [*groups, Group(frozenset([spec.metric_batch]))]
     keys: dict[str, Times] = {}
-    for name, (times, texts) in split_columns(rows, "metadata").items():
-        alerts = [_late_alerts(text) for text in texts]
-        ours = np.array([bool(told) for told in alerts])
-        if name not in begins or not ours.any():
-            continue
-        times, grains = times[ours], [told[0].grain for told in alerts if told]
-        ends = grain.mixed_ends(grains, times, spec.timezone)
-        retired = [gap.late for gap in found.gaps.get(name, ()) if gap.lasts and gap.newest < begins[name]]
-        open_now = ((times >= begins[name]) | (ends > cut)) & (ends <= until)
-        keys[name] = times[open_now & ~np.isin(times, np.concatenate([*retired, times[:0]]))]
+    for rows in read_in_groups(store, own, [ROW_TYPES["late"]], since=None, until=window.end, **limits):
+        for name, (times, texts) in split_columns(rows, "metadata").items():
+            alerts = [_late_alerts(text) for text in texts]
+            ours = np.array([bool(told) for told in alerts])
+            if name not in begins or not ours.any():
+                continue
+            times, grains = times[ours], [told[0].grain for told in alerts if told]
+            ends = grain.mixed_ends(grains, times, spec.timezone)
+            retired = [gap.late for gap in found.gaps.get(name, ()) if gap.lasts and gap.newest < begins[name]]
+            open_now = ((times >= begins[name]) | (ends > cut)) & (ends <= until)
+            keys[name] = times[open_now & ~np.isin(times, np.concatenate([*retired, times[:0]]))]
     return keys
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -24,6 +25,7 @@ from anomstack_provider.detection.grain import Grain
 from anomstack_provider.detection.series import Times, split
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps import finders
+from anomstack_provider.steps.groups import Group, read_in_groups
 from anomstack_provider.steps.ports import MetricRows
 from anomstack_provider.steps.training import freq_lengths, stamp
 
@@ -86,20 +88,22 @@ def _missing_text(names: Sequence[str], most: int = 5) -> str:
     return f"no data of {listed}"
 
 
-def late_data(spec: BatchSpec, window: RunWindow, store: MetricRows, back: int) -> Lateness:
+def late_data(
+    spec: BatchSpec, window: RunWindow, store: MetricRows, back: int, groups: Sequence[Group] = (Group(),)
+) -> Lateness:
     """
     Find what is late in the buckets that closed in the window, and after the ``back`` ones before it.
 
     One read of the newest buckets tells which metrics were silent for long; one more, of these alone, what is usual
-    for them.
+    for them. Both once per group.
     """
     if "late" not in spec.finds:
         return Lateness({}, {}, spec.timezone)
     cut = window.start - spec.completeness_delay
     if spec.preprocess_params.freq is None:
-        return _silences(spec, window, store, cut, back)
+        return _silences(spec, window, store, cut, back, groups)
     # Any number of stored buckets make one that is scored.
-    return _silences(spec, window, store, cut - back * freq_lengths(spec)[1], 0)
+    return _silences(spec, window, store, cut - back * freq_lengths(spec)[1], 0, groups)
 
 
 def late_batch(
@@ -109,6 +113,7 @@ def late_batch(
     found: Lateness,
     since: Mapping[str, np.datetime64],
     looked: np.datetime64,
+    groups: Sequence[Group] = (Group(),),
 ) -> LateBatch:
     """
     Find when the whole batch was late: wherever a silence tells anything, and from the beginning of its own event.
@@ -122,7 +127,7 @@ def late_batch(
     begin = min(gap.last for gap in told)
     while True:
         moment: datetime = begin.astype("datetime64[us]").item()
-        known = _silences(spec, window, store, moment.replace(tzinfo=UTC), 0)
+        known = _silences(spec, window, store, moment.replace(tzinfo=UTC), 0, groups)
         batch = freshness.of_batch(known.gaps, known.stored, _least(spec), finders.LOOK_BACK, begin)
         before = [gap.last for own in known.gaps.values() for gap in own if gap.last < begin <= gap.ended]
         first = first_looked(spec, window, batch, looked)
@@ -141,14 +146,17 @@ def _least(spec: BatchSpec) -> int:
     return freshness.LEAST if spec.freshness == "auto" else 3
 
 
-def _silences(spec: BatchSpec, window: RunWindow, store: MetricRows, cut: datetime, back: int) -> Lateness:
+def _silences(
+    spec: BatchSpec, window: RunWindow, store: MetricRows, cut: datetime, back: int, groups: Sequence[Group]
+) -> Lateness:
     """Find the silences up to the end of the window, from the one before the ``back`` buckets before ``cut`` on."""
     back += 1
-    stored = _stored(spec, window, store, cut, back + max(_least(spec), finders.GRAIN))
+    stored = _stored(spec, window, store, cut, back + max(_least(spec), finders.GRAIN), groups)
     if spec.freshness == "auto":
-        asked = {name: _asked(spec, window, times, cut, back) for name, times in stored.items()}
-        suspects = [name for name, silences in asked.items() if freshness.may_be_late(*silences)]
-        stored |= _stored(spec, window, store, cut, back + freshness.HISTORY + 1, suspects)
+        suspects = [
+            name for name, times in stored.items() if freshness.may_be_late(*_asked(spec, window, times, cut, back))
+        ]
+        stored |= _stored(spec, window, store, cut, back + freshness.HISTORY + 1, groups, suspects)
     found = {name: _gaps(spec, window, times, cut, back) for name, times in stored.items()}
     gaps = {name: kept for name, own in found.items() if (kept := _alerting(spec, name, own))}
     return Lateness(gaps, stored, spec.timezone)
@@ -160,12 +168,19 @@ def _stored(
     store: MetricRows,
     cut: datetime,
     newest: int,
+    groups: Sequence[Group],
     metrics: Sequence[str] | None = None,
 ) -> dict[str, Times]:
     """Return the starts of the newest buckets of each metric that can alert."""
-    since = cut - 2 * finders.LOOK_BACK
-    rows = store.read(["metric"], since=since, until=window.end, newest=newest, cut=cut, metrics=metrics)
-    return {name: series.times for name, series in split(rows).items() if name not in spec.alert_exclude_metrics}
+    limits: dict[str, Any] = {"since": cut - 2 * finders.LOOK_BACK, "until": window.end, "newest": newest, "cut": cut}
+    # Most metrics of a batch have rows at the same times, which are kept once.
+    shared: dict[bytes, Times] = {}
+    found: dict[str, Times] = {}
+    for rows in read_in_groups(store, groups, ["metric"], **limits, metrics=metrics):
+        for name, series in split(rows).items():
+            if name not in spec.alert_exclude_metrics:
+                found[name] = shared.setdefault(series.times.tobytes(), series.times.copy())
+    return found
 
 
 def _asked(

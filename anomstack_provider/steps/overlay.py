@@ -76,7 +76,7 @@ class MemoryRows:
         found: list[tuple[str, str, _Rows, slice]] = []
         begin, end = None if since is None else stamp(since), stamp(until)
         newest_before = end if cut is None else min(stamp(cut), end)
-        for name in sorted(self._rows if metrics is None else set(metrics) & set(self._rows)):
+        for name in sorted(self._rows if metrics is None else {name for name in metrics if name in self._rows}):
             for kind in sorted(set(metric_types) & set(self._rows[name])):
                 rows = self._rows[name][kind]
                 wanted = rows.slice(begin, end)
@@ -110,6 +110,11 @@ class MemoryRows:
             kinds = self._rows.setdefault(name, {})
             kinds[kind] = kinds.get(kind, _NONE).replaced(keys.times, new.get((name, kind), _NONE))
         return len(rows)
+
+    def take_over(self, other: MemoryRows) -> None:
+        """Put the rows of another in memory, of other metrics or the same rows, beside these."""
+        for name, kinds in other._rows.items():
+            self._rows.setdefault(name, {}).update(kinds)
 
     def query(self, key: str, as_of: datetime) -> pd.DataFrame:
         """Raise: a query asks the database, which knows nothing of these rows."""

@@ -23,11 +23,14 @@ from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain
 from anomstack_provider.runtime.ticks import last_tick
 from anomstack_provider.runtime.window import RunWindow
-from anomstack_provider.steps.alert import AlertResult, alert, is_told
+from anomstack_provider.steps.alert import AlertResult, alert, alert_rows, is_told, result_of
+from anomstack_provider.steps.deciding import Deciding
+from anomstack_provider.steps.groups import groups_of
 from anomstack_provider.steps.ingest import Fetch, ingest
 from anomstack_provider.steps.outcomes import StepResult
 from anomstack_provider.steps.overlay import MemoryRows, NoModels, Overlay
 from anomstack_provider.steps.ports import MetricRows
+from anomstack_provider.steps.reads import Read, RunReads
 from anomstack_provider.steps.score import score
 from anomstack_provider.steps.tracks import Stopped
 from anomstack_provider.steps.training import stamp
@@ -40,24 +43,26 @@ class Preview:
 
     :param alerts: the transitions of events that would have been told, oldest first.
     :param scores: every bucket of the period: metric_name, metric_timestamp (naive UTC), value, score (NaN if it was
-        not evaluated), alerted (1 where an event opened, else 0).
+        not evaluated), alerted (1 where an event opened, else 0). None where they were not kept.
     :param result: what became of each metric in the score step.
     :param suppressed: buckets at or above the threshold that an event of the calendar kept from alerting.
     :param stopped: findings that a business gate kept from alerting.
     :param unjudged: metrics that were scored and not judged as configured, with the reason.
     :param switched_off: the batch's switches that keep a live run from alerting on scores.
-    :param rows: the stored metrics with the preview's scores and alerts beside them, in memory.
+    :param reads: what each job of one run reads, if it was counted.
+    :param rows: the stored metrics with the preview's alerts beside them, in memory, and its scores if they were kept.
     """
 
     window: RunWindow
     alerts: tuple[Alert, ...]
-    scores: pd.DataFrame
+    scores: pd.DataFrame | None
     result: StepResult
     suppressed: int
     stopped: tuple[Stopped, ...]
     unjudged: Mapping[str, str]
     rows: MetricRows
     switched_off: list[str]
+    reads: Mapping[str, Read]
 
     @property
     def opened(self) -> tuple[Alert, ...]:
@@ -76,28 +81,64 @@ class Preview:
         }
 
 
-def preview(spec: BatchSpec, window: RunWindow, table: MetricRows) -> Preview:
-    """Replay a period over the stored metrics."""
-    rows = Overlay(table)
-    models = NoModels()
-    scored = score(spec, window, rows, models)
-    decided = None if spec.is_silent else _decide(spec, window, rows, models)
+def preview(
+    spec: BatchSpec,
+    window: RunWindow,
+    table: MetricRows,
+    *,
+    keep_scores: bool = True,
+    count_reads: bool = False,
+) -> Preview:
+    """
+    Replay a period over the stored metrics, shard by shard.
+
+    :param keep_scores: False forgets the scores of a shard once its alerts are decided, so that what is held at a time
+        does not grow with the batch: there is no table of scores then, and nothing to draw charts of.
+    :param count_reads: whether to count what the jobs of the last run in the period read.
+    """
+    rows, models = Overlay(table), NoModels()
+    groups = groups_of(spec, table, window.end)
+    # Of a group all there is is asked for, and not a shard of it.
+    whole = spec.model_copy(update={"shards": 1})
+    deciding = None if spec.is_silent or _asks_run_by_run(spec) else Deciding(whole, window, rows, groups)
+    reads = RunReads(whole, window, rows, groups) if count_reads else None
+    scored: dict[str, str] = {}
+    for group in groups:
+        part = Overlay(group.rows(table))
+        result = score(whole, window, part, models)
+        scored |= {name: outcome for name, outcome in result.outcomes.items() if name in group}
+        if deciding is not None:
+            deciding.judge(group, part, models)
+        if reads is not None:
+            reads.add(group, part, models)
+        if keep_scores:
+            rows.take_over(part)
+    decided = _run_by_run(spec, window, rows, models) if _asks_run_by_run(spec) and not spec.is_silent else None
+    if deciding is not None:
+        decided = result_of(deciding, deciding.late_data())
+        rows.replace(alert_rows(decided.alerts))
     alerts = tuple(a for a in decided.alerts if is_told(spec, a)) if decided else ()
-    suppressed = decided.result.facts["suppressed"] if decided else 0
-    stopped = decided.stopped if decided else ()
-    unjudged = decided.result.summary()["not_evaluated"] if decided else {}
-    table_of_scores = _scores(spec, window, rows, alerts)
-    return Preview(window, alerts, table_of_scores, scored, suppressed, stopped, unjudged, rows, spec.switched_off)
+    return Preview(
+        window,
+        alerts,
+        _scores(spec, window, rows, alerts) if keep_scores else None,
+        StepResult("score", outcomes=dict(sorted(scored.items()))),
+        decided.result.facts["suppressed"] if decided else 0,
+        decided.stopped if decided else (),
+        decided.result.summary()["not_evaluated"] if decided else {},
+        rows,
+        spec.switched_off,
+        reads.finish() if reads is not None else {},
+    )
 
 
-def _decide(spec: BatchSpec, window: RunWindow, rows: Overlay, models: NoModels) -> AlertResult:
-    """
-    Return the alerts of the period; run by run where a query of the batch's own gives what is judged.
+def _asks_run_by_run(spec: BatchSpec) -> bool:
+    """Whether a query of the batch's own gives what is judged: it answers as of a run's end, not the period's."""
+    return any(spec.override(key) is not None for key in ("alert_sql", "change_sql"))
 
-    Such a query answers as of the end of a run, which is not the end of the period.
-    """
-    if all(spec.override(key) is None for key in ("alert_sql", "change_sql")):
-        return alert(spec, window, rows, models)
+
+def _run_by_run(spec: BatchSpec, window: RunWindow, rows: Overlay, models: NoModels) -> AlertResult:
+    """Return the alerts of the period as the runs in it would have decided them, one after the other."""
     alerts: dict[tuple[str, str], Alert] = {}
     stopped: dict[tuple[str, str, str], Stopped] = {}
     suppressed = 0

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from anomstack_provider.artifacts.errors import ModelRefused, UnsupportedModel
@@ -65,8 +66,18 @@ def score(
     spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models, *, shard: int = 0, shards: int = 1
 ) -> StepResult:
     """Score the buckets that closed in the window, and those of the look-back that have no score yet."""
-    since = window.end - timedelta(days=spec.score_metric_timestamp_max_days_ago)
-    return fill(spec, window, store, models, back=look_back(spec), since=since, shard=shard, shards=shards)
+    back, since = look_back(spec), _oldest(spec, window)
+    return fill(spec, window, store, models, back=back, since=since, shard=shard, shards=shards)
+
+
+def read(spec: BatchSpec, window: RunWindow, store: MetricRows) -> pd.DataFrame:
+    """Return the points and scores that :func:`score` looks at, all metrics of them."""
+    cut = window.start - spec.completeness_delay
+    return store.read(["metric", "score"], **_limits(spec, window, cut, look_back(spec), _oldest(spec, window)))
+
+
+def _oldest(spec: BatchSpec, window: RunWindow) -> datetime:
+    return window.end - timedelta(days=spec.score_metric_timestamp_max_days_ago)
 
 
 def fill(

@@ -149,6 +149,7 @@ def read_complete(
     store: MetricRows,
     models: Models,
     unsettled: Callable[[ScoredBatch, Collection[str]], set[str]],
+    metrics: Collection[str] | None = None,
 ) -> ScoredBatch:
     """
     Return the batch's scores with enough earlier ones for an exact answer.
@@ -158,6 +159,7 @@ def read_complete(
     and scores that are missing are filled in.
 
     :param unsettled: returns those of some metrics whose earlier rows do not suffice, and those that they look at.
+    :param metrics: only these, all if None.
     """
     back = max(score_step.look_back(spec), _usual_gap(spec, window))
     days = max(spec.alert_metric_timestamp_max_days_ago, spec.score_metric_timestamp_max_days_ago)
@@ -167,10 +169,10 @@ def read_complete(
     own = None
     if "anomaly" in spec.finds and spec.override("alert_sql") is not None:
         own = overrides.judged(spec, store, window.end)
-    batch = _read(spec, window, store, back, since=since, own=own)
+    batch = _read(spec, window, store, back, since=since, metrics=metrics, own=own)
     if "change" in spec.finds and spec.override("change_sql") is not None:
         batch.levels = overrides.series(spec, store, "change_sql", window.end)
-    batch.said = feedback.read(store, window.end)
+    batch.said = feedback.read(store, window.end, metrics)
     names = unsettled(batch, batch.points)
     while names:
         back *= 4

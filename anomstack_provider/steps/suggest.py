@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-
-import pandas as pd
 
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection.feedback import Verdicts
 from anomstack_provider.runtime.ticks import tick_at_or_before
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.feedback import precision
+from anomstack_provider.steps.groups import SomeMetrics
 from anomstack_provider.steps.ports import MetricRows
 from anomstack_provider.steps.preview import preview
 
@@ -51,7 +49,7 @@ def suggestions(
     for name, judged in precision(verdicts, now, DAYS).items():
         if judged.false_alarms >= FALSE_ALARMS:
             # With the metrics that its gates look at.
-            some = SomeMetrics(store, sorted({name} | spec.gates(name).references))
+            some = SomeMetrics(store, frozenset({name} | spec.gates(name).references))
             alerts_now, alerts_then = (
                 _opened(spec.model_copy(update={key: value}), window, some, name) for value in (present, suggested)
             )
@@ -68,36 +66,3 @@ def _setting(spec: BatchSpec) -> tuple[str, float, float]:
 
 def _opened(spec: BatchSpec, window: RunWindow, store: MetricRows, metric_name: str) -> int:
     return sum(alert.metric_name == metric_name for alert in preview(spec, window, store).opened)
-
-
-@dataclass(frozen=True)
-class SomeMetrics:
-    """The rows of some metrics of a batch."""
-
-    rows: MetricRows
-    names: Sequence[str]
-
-    def read(self, metric_types: Sequence[str], *, metrics: Sequence[str] | None = None, **limits: Any) -> pd.DataFrame:
-        """Return rows as :meth:`MetricStore.read` does."""
-        wanted = self.names if metrics is None else [name for name in self.names if name in set(metrics)]
-        return self.rows.read(metric_types, metrics=wanted, **limits)
-
-    def metric_names(self, metric_type: str, *, since: datetime | None, until: datetime) -> list[str]:
-        """Return the names that have rows of that type, sorted."""
-        known = self.rows.metric_names(metric_type, since=since, until=until)
-        return [name for name in known if name in self.names]
-
-    def newest_timestamp(self, metric_type: str, before: datetime) -> datetime | None:
-        """Return the newest time of that type before an aware time, None if there is none."""
-        newest = self.read([metric_type], since=None, until=before, newest=1)["metric_timestamp"].max()
-        return None if pd.isna(newest) else newest.tz_localize("UTC").to_pydatetime()
-
-    def replace(self, rows: pd.DataFrame, *, clear: pd.DataFrame | None = None) -> int:
-        """Refuse: it is for looking only."""
-        raise NotImplementedError("rows of some metrics are only read")
-
-    def query(self, key: str, as_of: datetime) -> pd.DataFrame:
-        """Return what the batch's own query gives of these metrics."""
-        found = self.rows.query(key, as_of)
-        of_names = [column for column in found if str(column).lower() == "metric_name"]
-        return found[found[of_names[0]].isin(self.names)] if of_names else found

@@ -60,8 +60,7 @@ def train(
     newest = last_tick(spec.train_cron_schedule, spec.timezone, window.end)
     if newest < window.start and is_stored(models, model_key(spec, newest, shard, shards)):
         return StepResult("train", facts={"ticks": []})
-    limits = training_limits(spec, min(newest, window.start), window.end)
-    histories = read_history(spec, store, shard, shards, spec.train_exclude_metrics, **limits)
+    histories = read(spec, window, store, shard, shards)
     ticks = _asked_for(spec, window, histories) or [newest]
     trained = Trained({}, {})
     for tick in ticks:
@@ -72,6 +71,13 @@ def train(
     for name, outcome in trained.outcomes.items():
         log.info("metric %r: %s as of %s", name, outcome, ticks[-1].isoformat())
     return StepResult("train", outcomes=trained.outcomes, facts={"ticks": [tick.isoformat() for tick in ticks]})
+
+
+def read(spec: BatchSpec, window: RunWindow, store: MetricRows, shard: int, shards: int) -> dict[str, History]:
+    """Return what the models of every tick that can be due in the window are made of."""
+    newest = last_tick(spec.train_cron_schedule, spec.timezone, window.end)
+    limits = training_limits(spec, min(newest, window.start), window.end)
+    return read_history(spec, store, shard, shards, spec.train_exclude_metrics, **limits)
 
 
 def _asked_for(spec: BatchSpec, window: RunWindow, histories: Mapping[str, History]) -> list[datetime]:

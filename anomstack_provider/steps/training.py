@@ -64,9 +64,14 @@ def own_scores(frame: pd.DataFrame) -> NDArray[np.bool_]:
     return own
 
 
+def shard_of(metric_name: str, shards: int) -> int:
+    """Return which shard a metric belongs to; stable between processes, machines and Python versions."""
+    return zlib.crc32(metric_name.encode()) % shards
+
+
 def in_shard(metric_name: str, shard: int, shards: int) -> bool:
-    """Whether a metric belongs to that shard; stable between processes, machines and Python versions."""
-    return shards == 1 or zlib.crc32(metric_name.encode()) % shards == shard
+    """Whether a metric belongs to that shard."""
+    return shards == 1 or shard_of(metric_name, shards) == shard
 
 
 def of_shard(store: MetricRows, shard: int, shards: int, limits: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,8 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 _COMPONENTS = ("api-server", "dag-processor", "scheduler")
 _FINAL = {"success", "failed"}
@@ -117,6 +120,38 @@ class Airflow:
                     start_new_session=True,
                 )
         wait_until(self._healthy, "a healthy Airflow", 400)
+
+    def start_worker(self, name: str) -> None:
+        """Start a Celery worker for one task at a time, with a disk of its own; returns when it takes tasks."""
+        disk = self.home / name
+        for folder in ("home", "tmp", "airflow"):
+            (disk / folder).mkdir(parents=True)
+        shutil.copytree(self.home / "dags", disk / "dags")
+        own = {
+            "AIRFLOW_HOME": str(disk / "airflow"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(disk / "dags"),
+            "HOME": str(disk / "home"),
+            "TMPDIR": str(disk / "tmp"),
+            "RIG_HOST": name,
+        }
+        options = ["--concurrency=1", f"--celery-hostname={name}", "--skip-serve-logs", "--without-mingle"]
+        log = self.home / f"{name}.log"
+        with log.open("wb") as output:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "airflow", "celery", "worker", *options],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self.variables | own,
+                cwd=disk,
+                start_new_session=True,
+            )
+        wait_until(lambda: f"{name} ready" in log.read_text(errors="replace"), f"the worker {name}", 120)
+
+    def kill(self, name: str) -> None:
+        """End a component with all that it started, at once and without a word."""
+        started = psutil.Process(self.processes.pop(name).pid)
+        for process in [started, *started.children(recursive=True)]:
+            process.kill()
 
     def stop(self) -> None:
         """End every component with all that it started."""
@@ -241,6 +276,11 @@ class Airflow:
     def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         """Return a task instance: state, times, rendered fields."""
         return self.api("GET", f"/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task_id}")
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return all task instances of a run, those of a mapped task each."""
+        place = f"/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances"
+        return self.api("GET", place, limit="100")["task_instances"]
 
     def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
         """Return what a task left as its return value."""
