@@ -35,14 +35,14 @@ class Fault:
 
 class FaultyProxy:
     """
-    Passes requests on to ``upstream``; ``fault`` decides by method and path what goes wrong with one of them.
+    Passes requests on to ``upstream``; ``fault`` decides by method, path and headers what goes wrong with one of them.
 
     :param upstream: URL of the real server.
     """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = urlsplit(upstream)
-        self.fault: Callable[[str, str], Fault | None] = lambda method, path: None
+        self.fault: Callable[[str, str, Any], Fault | None] = lambda method, path, headers: None
         self.requests: list[tuple[str, str]] = []
         self.closing = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -55,14 +55,14 @@ class FaultyProxy:
     def fails(self, fault: Fault, *methods: str, path: str = "") -> None:
         """From now on requests of these methods (all if none is given) whose path has this in it end so."""
 
-        def decide(method: str, asked: str) -> Fault | None:
+        def decide(method: str, asked: str, headers: Any) -> Fault | None:
             return fault if (not methods or method in methods) and path in asked else None
 
         self.fault = decide
 
     def works(self) -> None:
         """From now on nothing goes wrong."""
-        self.fault = lambda method, path: None
+        self.fault = lambda method, path, headers: None
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
 
         def _any(self) -> None:
             proxy.requests.append((self.command, self.path))
-            fault = proxy.fault(self.command, self.path) or Fault()
+            fault = proxy.fault(self.command, self.path, self.headers) or Fault()
             length = int(self.headers.get("Content-Length") or 0)
             if fault.stalls:
                 proxy.closing.wait()
@@ -152,7 +152,7 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-_CODES = {403: "AccessDenied", 404: "NoSuchBucket", 500: "InternalError", 503: "ServiceUnavailable", 507: "Full"}
+_CODES = {401: "Unauthorized", 403: "AccessDenied", 404: "NoSuchBucket", 500: "InternalError", 503: "ServiceUnavailable", 507: "Full"}
 
 
 def _error(status: int) -> bytes:

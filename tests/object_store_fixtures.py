@@ -11,13 +11,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anomstack_provider.artifacts.model_store import ModelKey, ModelStore
+from anomstack_provider.artifacts.probe import probe
+from anomstack_provider.artifacts.tidying import tidy
 from tests.faulty_proxy import FaultyProxy, faulty_proxy
 
 KEY, SECRET, BUCKET = "artifacts-key", "artifacts-secret", "model-bucket"
@@ -159,35 +163,60 @@ def march(day: int) -> Any:
     return RunWindow(start, start + timedelta(days=1))
 
 
-@pytest.fixture
-def batch(tmp_path: Path) -> Callable[..., StoredBatch]:
-    """Return a function that makes a batch, in a table of its own, with 75 days of two metrics from 1 January on."""
+def build(folder: Path, model_path: str) -> StoredBatch:
+    """Return a batch with a new table in the folder that holds 75 days of two metrics, from 1 January on."""
     import numpy as np
     import pandas as pd
 
     from anomstack_provider.wiring.batches import inline_spec
 
-    def build(model_path: str, **keys: Any) -> StoredBatch:
-        config = {"metric_batch": "shop / 'x'", "schedule": "@daily", "train_cron_schedule": "@daily"}
-        config |= {"ingest_sql": "select 1", "score_max_n": 1, "alert_recent_n": 1, "alert_smooth_n": 0}
-        spec = inline_spec({**config, "alert_snooze_n": 0, "model_path": model_path, **keys})
-        made = StoredBatch(spec, tmp_path / f"metrics-{len(list(tmp_path.glob('metrics-*')))}.duckdb")
-        table = made.stores.metrics
-        for seed, name in enumerate(("orders", "é / '🎉'")):
-            values = np.random.default_rng(seed).normal(100, 5, 75)
-            times = pd.date_range("2024-01-01", periods=len(values), freq="1D").astype("datetime64[us]")
-            columns = {"metric_name": name, "metric_type": "metric", "metric_timestamp": times}
-            table.replace(pd.DataFrame({**columns, "metric_value": values, "metadata": None}))
-        return made
-
-    return build
+    config = {"metric_batch": "shop / 'x'", "schedule": "@daily", "train_cron_schedule": "@daily"}
+    config |= {"ingest_sql": "select 1", "score_max_n": 1, "alert_recent_n": 1, "alert_smooth_n": 0}
+    spec = inline_spec({**config, "alert_snooze_n": 0, "model_path": model_path})
+    made = StoredBatch(spec, folder / "metrics.duckdb")
+    times = pd.date_range("2024-01-01", periods=75, freq="1D").astype("datetime64[us]")
+    for seed, name in enumerate(("orders", "é / '🎉'")):
+        values = np.random.default_rng(seed).normal(100, 5, len(times))
+        columns = {"metric_name": name, "metric_type": "metric", "metric_timestamp": times, "metric_value": values}
+        made.stores.metrics.replace(pd.DataFrame({**columns, "metadata": None}))
+    return made
 
 
 @pytest.fixture
-def as_in_a_folder(batch: Callable[..., StoredBatch], tmp_path: Path) -> list[tuple[Any, ...]]:
+def batch(tmp_path: Path) -> Callable[[str], StoredBatch]:
+    """Return a function that makes a batch with models at a place; to be called once."""
+    return partial(build, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def as_in_a_folder(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """The scores of 1 to 3 March where models are kept in a local folder."""
-    made = batch("file://" + str(tmp_path / "reference"))
+    folder = tmp_path_factory.mktemp("reference")
+    made = build(folder, f"file://{folder}/models")
     for day in (2, 3):
         made.train(day)
         assert made.score(day).facts == {}
     return made.scores()
+
+
+def works(store: ModelStore, key: ModelKey) -> None:
+    """Assert that a store does all that is asked of one, and leave one version in it."""
+    assert store.load(key) is None
+    probe(store.files)
+    older, other = (replace(key, tick=key.tick - timedelta(days=1)), replace(key, metric_batch="/ ' . .. 🛫 100%"))
+    for one in (older, key, other):
+        store.save(one, {"m": one.metric_batch}, {"of": str(one)})
+        bundle = store.load(one)
+        assert bundle is not None
+        assert bundle.models == {"m": one.metric_batch}
+    store.save(key, {"m": 2}, {})  # in the place of the one before
+    bundle = store.load(key)
+    assert bundle is not None
+    assert bundle.models == {"m": 2}
+    assert store.prune(key.metric_batch, 1) == [older.folder.split("/")[1]]
+    assert store.load(older) is None
+    later = datetime.now(UTC) + timedelta(days=1)
+    assert len(tidy(store.files, other.metric_batch, 1, "another", 1, later)) == 1
+    assert store.load(other) is None
+    tidy(store.files, key.metric_batch, 1, key.config_hash, 1, later)  # the object that was replaced
+    assert store.load(key) is not None
