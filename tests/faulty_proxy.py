@@ -152,7 +152,14 @@ def _handler(proxy: FaultyProxy) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-_CODES = {401: "Unauthorized", 403: "AccessDenied", 404: "NoSuchBucket", 500: "InternalError", 503: "ServiceUnavailable", 507: "Full"}
+_CODES = {
+    401: "Unauthorized",
+    403: "AccessDenied",
+    404: "NoSuchBucket",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    507: "Full",
+}
 
 
 def _error(status: int) -> bytes:

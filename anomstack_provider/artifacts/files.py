@@ -27,6 +27,7 @@ from anomstack_provider.artifacts.places import Place
 # Stores without folders: nothing to make before writing, and "making a folder" would make a bucket.
 _BUCKET_STORES = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs", "oss"})
 _ATTEMPTS = 3
+_LONGEST_REASON = 500
 
 
 class Files:
@@ -160,27 +161,25 @@ class Files:
     def _translated(self, action: str, relative: str) -> Iterator[None]:
         try:
             yield
-        except PermissionError as error:
-            raise ModelStoreUnavailable(
-                f"The model store does not let us {action} {self.path(relative)}: {_said(error)}. "
-                "Check the credentials of its connection and what they are allowed to do "
-                "(some stores answer so for a missing file unless listing is allowed, too)."
-            ) from error
-        except FileNotFoundError as error:
-            raise ModelStoreUnavailable(
-                f"Cannot {action} {self.path(relative)}: {_said(error)}. "
-                "Check that the bucket or share of model_path exists."
-            ) from error
-        except Exception as error:  # each store's library raises its own types, and each means the same here
-            raise ModelStoreUnavailable(
-                f"Cannot {action} {self.path(relative)} in the model store: {type(error).__name__}: {_said(error)}. "
-                "Check model_path and its connection."
-            ) from error
-
-
-def _said(error: Exception) -> str:
-    """Return what an error says, for the middle of a sentence."""
-    return str(error).strip().rstrip(".")
+        except Exception as error:  # each store's library raises its own types
+            # Azure's and Google's libraries tell the status of an answer, the others' types say as much.
+            status = getattr(error, "status_code", None) or getattr(error, "code", None)
+            what = f"{action} {self.path(relative)}"
+            said = " ".join(str(error).split()).rstrip(".")[:_LONGEST_REASON]
+            if isinstance(error, PermissionError) or status in (401, 403):
+                text = (
+                    f"The model store does not let us {what}: {said}. "
+                    "Check the credentials of its connection and what they are allowed to do "
+                    "(some stores answer so for a missing file unless listing is allowed, too)."
+                )
+            elif isinstance(error, FileNotFoundError) or status == 404:
+                text = f"Cannot {what}: {said}. Check that the bucket or share of model_path exists."
+            else:
+                text = (
+                    f"Cannot {what} in the model store: {type(error).__name__}: {said}. "
+                    "Check model_path and its connection."
+                )
+            raise ModelStoreUnavailable(text) from error
 
 
 @contextmanager

@@ -92,7 +92,9 @@ def test_another_key_is_refused(
 ) -> None:
     store = open_model_store(f"abfs://azure_stranger@{CONTAINER}/models", "/nowhere")
     for action in (lambda: store.load(key), lambda: store.save(key, {}, {}), lambda: store.prune("flights", 1)):
-        with pytest.raises(ModelStoreUnavailable, match=r"abfs://azure_stranger@model-container.*connection") as refused:
+        with pytest.raises(
+            ModelStoreUnavailable, match=r"does not let us .*abfs://azure_stranger@model-container"
+        ) as refused:
             action()
         assert WRONG not in str(refused.value)
     made = batch(f"abfs://azure_stranger@{CONTAINER}/models")
