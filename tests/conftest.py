@@ -21,7 +21,7 @@ from hypothesis import settings
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
-pytest_plugins = ["tests.alert_fixtures", "tests.llm_fixtures"]
+pytest_plugins = ["tests.alert_fixtures", "tests.llm_fixtures", "tests.object_store_fixtures"]
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

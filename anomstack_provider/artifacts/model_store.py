@@ -1,4 +1,4 @@
-"""Versioned bundles of fitted models in any store that ``ObjectStoragePath`` reaches.
+"""Versioned bundles of fitted models in any store that Airflow or fsspec reaches.
 
 ::
 
@@ -13,7 +13,6 @@ writers of the same key leave one valid pair whichever is later. The store is a 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from anomstack_provider.artifacts.errors import BadBundle, ModelRefused, ModelSt
 from anomstack_provider.artifacts.files import Files
 from anomstack_provider.artifacts.key import ModelKey, quote_batch, tick_of
 from anomstack_provider.artifacts.manifest import Manifest, object_name, versions
+from anomstack_provider.artifacts.places import Place, find_place
 from anomstack_provider.artifacts.serialization import pack, unpack
 
 __all__ = [
@@ -56,15 +56,11 @@ class ModelStore:
     Every method raises ``ModelStoreUnavailable`` when the store cannot be reached or refuses the credentials:
     that is neither "none" nor a refusal of the models.
 
-    :param root: an ``ObjectStoragePath``, a ``UPath`` or a local ``Path``.
+    :param root: a ``Place`` or a local ``Path``.
     """
 
-    def __init__(self, root: Any) -> None:
-        if not hasattr(root, "fs"):
-            from upath import UPath
-
-            root = UPath(Path(root).absolute())
-        self.files = Files(root)
+    def __init__(self, root: Place | Path) -> None:
+        self.files = Files(root if isinstance(root, Place) else find_place(str(Path(root).absolute()), "/"))
 
     def save(self, key: ModelKey, models: Mapping[str, object], facts: Mapping[str, Any]) -> Manifest:
         """
@@ -110,14 +106,14 @@ class ModelStore:
             size = self.files.size(path)
             if size is not None and size > _LARGEST_MANIFEST:
                 raise BadBundle(f"it has {size} bytes")
-            text = self.files.read(path) if size is not None else None
+            text = self.files.read(path, size=size) if size is not None else None
             return None if text is None else Manifest.from_json(text, key)
 
     def _verified(self, path: str, manifest: Manifest) -> bytes:
         size = self.files.size(path)
         if size is not None and size != manifest.size:
             raise BadBundle(f"it has {size} bytes instead of {manifest.size}: truncated or replaced")
-        data = self.files.read(path) if size is not None else None
+        data = self.files.read(path, size=manifest.size) if size is not None else None
         if data is None:
             raise BadBundle("it is missing")
         if hashlib.sha256(data).hexdigest() != manifest.sha256:
@@ -157,38 +153,5 @@ class ModelStore:
 
 
 def open_model_store(model_path: str, home: str) -> ModelStore:
-    """
-    Return the store at ``model_path``.
-
-    :param model_path: ``s3://conn_id@bucket/key`` or any other URL of Airflow's providers or fsspec;
-        ``file://``, ``local://`` or a plain path for local files, relative to ``home`` unless it is absolute.
-    :raises ModelStoreUnavailable: no such connection, or no support for this kind of URL installed.
-    """
-    from airflow.sdk import BaseHook, ObjectStoragePath
-    from airflow.sdk.io import has_fs
-    from upath import UPath
-
-    scheme, separator, rest = model_path.partition("://")
-    if not separator:
-        scheme, rest = "file", model_path
-    if not rest:
-        raise ValueError(f"model_path names no place: {model_path!r}")
-    if scheme in ("file", "local"):
-        # normpath and not resolve: a link to another disk stays as the operator wrote it.
-        return ModelStore(ObjectStoragePath(f"file://{os.path.normpath(os.path.join(home, rest))}"))
-    conn_id, at, _ = rest.partition("/")[0].rpartition("@")
-    try:
-        if at:
-            # Asked for here because a hook that cannot find its connection may go on with whatever
-            # credentials the machine has.
-            BaseHook.get_connection(conn_id)
-        # Airflow knows the schemes of its providers, fsspec some more, which take no connection.
-        path_type: Any = ObjectStoragePath if at or has_fs(scheme) else UPath
-        return ModelStore(path_type(model_path.rstrip("/")))
-    except ModelStoreUnavailable:
-        raise
-    except Exception as error:  # Airflow's and fsspec's own types, for what is always a wrong setting
-        raise ModelStoreUnavailable(
-            f"Cannot open the model store {model_path}: {type(error).__name__}: {error}. "
-            "Check the connection id and that support for this kind of store is installed."
-        ) from error
+    """Return the store at ``model_path``, which :func:`~anomstack_provider.artifacts.places.find_place` explains."""
+    return ModelStore(find_place(model_path, home))

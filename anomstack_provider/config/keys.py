@@ -26,6 +26,7 @@ from anomstack_provider.config.values import (
     MethodList,
     MetricList,
     MetricTags,
+    ModelPath,
     Name,
     Number,
     OptionalCron,
@@ -93,7 +94,7 @@ class Storage(Section):
         default=None,
         description="Google Cloud project, for templates that name it; the connection has its own.",
     )
-    model_path: Name = Field(
+    model_path: ModelPath = Field(
         default="local://./models",
         description="Where models are kept: local, file, s3, gs or any other fsspec URL.",
     )

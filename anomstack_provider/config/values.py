@@ -148,6 +148,16 @@ def check_class_path(path: str) -> str:
     raise ValueError(f"expected the dotted path of a class, such as package.module.Class, got {shown(path)}")
 
 
+def check_model_path(path: str) -> str:
+    """Return ``path`` if it holds no password; that is not repeated."""
+    if re.match(r"[^/]+://[^/@]*:.*@", path):
+        raise ValueError(
+            "holds a password: put that into an Airflow connection, whose id stands there instead, "
+            "as in s3://conn_id@bucket/models"
+        )
+    return path
+
+
 def split_list(value: object) -> object:
     """Make a list of comma text; numbers in a list become text; None is the empty list."""
     if value is None:
@@ -241,6 +251,7 @@ OptionalText = Annotated[str | None, _OPTIONAL]
 Name = Annotated[str, Field(min_length=1)]
 ChannelName = Annotated[str, AfterValidator(check_channel_name)]
 ClassPath = Annotated[str, AfterValidator(check_class_path)]
+ModelPath = Annotated[Name, AfterValidator(check_model_path)]
 Count = Annotated[int, Field(ge=0), _NUMBER_ONLY]
 AtLeastOne = Annotated[int, Field(ge=1), _NUMBER_ONLY]
 Decimals = Annotated[int, Field(ge=-1, le=15), _NUMBER_ONLY]

