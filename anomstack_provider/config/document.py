@@ -23,6 +23,7 @@ MAX_DEPTH = 30
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _scalars = yaml.constructor.SafeConstructor()
+_SIMPLE_KEY = "while scanning a simple key"
 _TAG = "tag:yaml.org,2002:"
 _TYPED = {
     f"{_TAG}null": lambda _: None,
@@ -93,11 +94,10 @@ def _read(text: str, text_keys: Container[str]) -> tuple[Any, dict[Path, tuple[i
         while loader.check_event():
             builder.take(loader.get_event(), loader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        if mark is None:
+        place = _error_place(error, text)
+        if place is None:
             raise DocumentError(f"is not YAML: {error.problem or error.context}") from None
-        key = builder.key_in_line(mark.line + 1)
-        raise DocumentError(_syntax(error, text), mark.line + 1, mark.column + 1, key) from None
+        raise DocumentError(_syntax(error, text), *place, builder.key_in_line(place[0])) from None
     except yaml.reader.ReaderError as error:
         # The position counts bytes in one parser and characters in the other; the character itself is sure.
         position = text.find(chr(error.character))
@@ -278,7 +278,7 @@ class _Builder:
             return event.value
         try:
             return _TYPED[tag](yaml.ScalarNode(tag, event.value))
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, IndexError):  # IndexError: nothing, tagged as a number
             raise self._wrong(f"cannot read {event.value[:60]!r} as {tag.removeprefix(_TAG)}", event) from None
 
 
@@ -288,6 +288,17 @@ def _place(event: Any) -> tuple[int, int]:
 
 def _tag(tag: str) -> str:
     return tag.replace(_TAG, "!!")
+
+
+def _error_place(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int] | None:
+    """Return line and column of what is to be mended; the parser's own mark is where it gave up reading."""
+    mark = error.context_mark if error.context == _SIMPLE_KEY else error.problem_mark or error.context_mark
+    if mark is None:
+        return None
+    lines = text.splitlines()
+    if lines and mark.line >= len(lines) and not text.endswith("\n"):  # behind the end of the text
+        return len(lines), len(lines[-1]) + 1
+    return mark.line + 1, mark.column + 1
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
@@ -301,6 +312,8 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
         return "a tab cannot indent YAML; use spaces"
     if "cannot start any token" in problem and character in "%@`":
         return f"text that starts with {character} must be in quotes, or below '>'"
+    if error.context == _SIMPLE_KEY:
+        return "expected a key and its value, such as 'metric_batch: sales'; there is no ': ' here"
     if error.context == "while scanning an alias":
         return "text that starts with * must be in quotes, such as a cron: '*/5 * * * *'"
     if problem.startswith("mapping values are not allowed"):

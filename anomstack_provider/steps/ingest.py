@@ -160,15 +160,27 @@ def wrangle(frame: pd.DataFrame, rounding: int) -> Wrangled:
 
 
 def timestamps(column: pd.Series[Any]) -> tuple[Times, NDArray[np.bool_]]:
-    """Return UTC times as ``datetime64[us]`` and which rows have none; a time without a zone is UTC."""
+    """
+    Return UTC times as ``datetime64[us]`` and which rows have none; a time without a zone is UTC.
+
+    A number is no time: pandas would take it for nanoseconds, and whoever wrote it may have meant seconds or a day. Nor
+    is ``now``, which is another time whenever it is read.
+    """
     if column.dtype.kind == "M":
         parsed = pd.to_datetime(column, utc=True)
     else:
+        column = column.astype(object).map(lambda value: None if _is_no_time(value) else value)
         parsed = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
         if parsed.isna().any():  # the slow way, row by row, for what is not written as ISO 8601
             parsed = parsed.fillna(pd.to_datetime(column, utc=True, errors="coerce", format="mixed"))
     times = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     return times, np.isnat(times)
+
+
+def _is_no_time(value: object) -> bool:
+    if isinstance(value, str):
+        return value.strip().lower() in {"now", "today"}
+    return isinstance(value, int | float | np.number)
 
 
 def _is_nan(column: pd.Series[Any]) -> pd.Series[bool]:

@@ -15,6 +15,10 @@ class TableMissing(StoreError):
     """The table of a statement does not exist (yet)."""
 
 
+class TableChanged(StoreError):
+    """Somebody has changed the table so that it cannot be worked on; the message names it and the column."""
+
+
 class StoreBusy(StoreError):
     """The database stayed locked by someone else, or in conflict with them, for the whole bounded wait."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pandas as pd
 
+from anomstack_provider.store.changed_table import explained
 from anomstack_provider.store.dialects import store_dialect
 from anomstack_provider.store.errors import StoreError, TableMissing
 from anomstack_provider.store.session import LOCK_WAIT, Session
@@ -191,7 +192,7 @@ class DeliveryLedger:
             return _deliveries(session.rows(template("unsent_deliveries"), metric_batch=self.metric_batch))
 
         try:
-            return self._dialect.run(self._hook, self.table, select, write=False, wait=self._wait)
+            return self._once(select, write=False)
         except TableMissing:
             return []
 
@@ -221,16 +222,25 @@ class DeliveryLedger:
             )
 
         try:
-            return self._dialect.run(self._hook, self.table, delete, write=True, wait=self._wait)
+            return self._once(delete, write=True)
         except TableMissing:
             return 0
 
     def _run(self, work: Callable[[Session], T]) -> T:
         try:
-            return self._dialect.run(self._hook, self.table, work, write=True, wait=self._wait)
+            return self._once(work, write=True)
         except TableMissing:
-            self._dialect.run(self._hook, self.table, self._create, write=True, wait=self._wait)
-            return self._dialect.run(self._hook, self.table, work, write=True, wait=self._wait)
+            self._once(self._create, write=True)
+            return self._once(work, write=True)
+
+    def _once(self, work: Callable[[Session], T], *, write: bool) -> T:
+        try:
+            return self._dialect.run(self._hook, self.table, work, write=write, wait=self._wait)
+        except Exception as error:
+            said = explained(error, self._dialect, self._hook, self.table, "create_deliveries")
+            if said is error:
+                raise
+            raise said from error
 
     def _create(self, session: Session) -> None:
         session.lock()

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from anomstack_provider.store.changed_table import explained
 from anomstack_provider.store.dialects import store_dialect
-from anomstack_provider.store.errors import NoQueries, TableMissing
+from anomstack_provider.store.errors import NoQueries, TableChanged, TableMissing
 from anomstack_provider.store.rows import checked_keys, checked_rows, empty_frame, read_frame
-from anomstack_provider.store.session import LOCK_WAIT, Session, Value, split
+from anomstack_provider.store.session import LOCK_WAIT, Session, Value, hook_name, split
 from anomstack_provider.store.statements import template
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
+
+T = TypeVar("T")
 
 # Rows that one transaction deletes at most.
 DELETED_AT_ONCE = 50_000
@@ -57,6 +60,7 @@ class MetricStore:
         self._dialect = store_dialect(hook)
         self._wait = lock_wait
         self._known_time_column: str | None = None
+        self._keeps_fractions = False
 
     def ensure_table(self) -> None:
         """Create the table, and the schema its key names, unless it is there; nothing is asked of one that is."""
@@ -66,10 +70,11 @@ class MetricStore:
             session.ensure_schema()
             session.execute(template("create_metrics", *(["unique"] if self._dialect.key_is_unique else [])))
 
+        self._known_time_column = None  # of a table that someone may have dropped since
         try:
-            self._dialect.run(self._hook, self.table, self._time_column, write=False, wait=self._wait)
+            self._run(self._time_column, write=False)
         except TableMissing:
-            self._dialect.run(self._hook, self.table, create, write=True, wait=self._wait)
+            self._run(create, write=True)
 
     def read(
         self,
@@ -115,7 +120,7 @@ class MetricStore:
             return read_frame(session.columns(sql, **values))
 
         try:
-            return self._dialect.run(self._hook, self.table, select, write=False, wait=self._wait)
+            return self._run(select, write=False)
         except TableMissing:
             return empty_frame()
 
@@ -131,7 +136,7 @@ class MetricStore:
             return None if newest is None else newest.replace(tzinfo=UTC)
 
         try:
-            return self._dialect.run(self._hook, self.table, select, write=False, wait=self._wait)
+            return self._run(select, write=False)
         except TableMissing:
             return None
 
@@ -147,7 +152,7 @@ class MetricStore:
             return sorted(str(name) for (name,) in session.rows(sql, **limits))
 
         try:
-            return self._dialect.run(self._hook, self.table, select, write=False, wait=self._wait)
+            return self._run(select, write=False)
         except TableMissing:
             return []
 
@@ -177,13 +182,14 @@ class MetricStore:
                 template("delete_staged", time=time), metric_batch=self.metric_batch, first=first, last=last
             )
             session.execute(template("insert_staged"), metric_batch=self.metric_batch)
+            self._check_fractions(session, time, staged[staged["kept"]])
             return len(rows)
 
         try:
-            return self._dialect.run(self._hook, self.table, write, write=True, wait=self._wait)
+            return self._run(write, write=True)
         except TableMissing:
             self.ensure_table()
-            return self._dialect.run(self._hook, self.table, write, write=True, wait=self._wait)
+            return self._run(write, write=True)
 
     def delete_before(self, before: datetime, *, spare: pd.DataFrame | None = None, most: int = DELETED_AT_ONCE) -> int:
         """
@@ -205,14 +211,14 @@ class MetricStore:
         total, deleted = 0, most
         try:
             while deleted == most:
-                deleted = self._dialect.run(self._hook, self.table, delete, write=True, wait=self._wait)
+                deleted = self._run(delete, write=True)
                 total += deleted
         except TableMissing:
             return total
         return total
 
     def has_table(self) -> bool:
-        """Tell whether there is a table yet; raises what the database says of one that lacks a column."""
+        """Tell whether there is a table yet; :class:`TableChanged` if it lacks a column."""
 
         def look(session: Session) -> bool:
             self._time_column(session)
@@ -220,7 +226,7 @@ class MetricStore:
             return True
 
         try:
-            return self._dialect.run(self._hook, self.table, look, write=False, wait=self._wait)
+            return self._run(look, write=False)
         except TableMissing:
             return False
 
@@ -233,6 +239,36 @@ class MetricStore:
         if self._queries is None:
             raise NoQueries(f"{self.metric_batch}: {key}: this store was opened without the batch's queries")
         return self._queries(key, as_of)
+
+    def _run(self, work: Callable[[Session], T], *, write: bool) -> T:
+        try:
+            return self._dialect.run(self._hook, self.table, work, write=write, wait=self._wait)
+        except Exception as error:
+            said = explained(error, self._dialect, self._hook, self.table, "create_metrics")
+            if said is error:
+                raise
+            raise said from error
+
+    def _check_fractions(self, session: Session, time: str, rows: pd.DataFrame) -> None:
+        """Refuse a column that keeps whole numbers only and says nothing; asked once, of the row that tells best."""
+        values = rows["metric_value"].to_numpy()
+        distances = np.abs(values - np.round(values))
+        row = rows.iloc[int(np.argmax(distances))] if len(rows) else None
+        if self._keeps_fractions or row is None or not distances.max() > 0:
+            return
+        kept = session.rows(
+            template("read_value", time=time),
+            metric_batch=self.metric_batch,
+            metric_name=row["metric_name"],
+            metric_type=row["metric_type"],
+            metric_timestamp=_aware(row["metric_timestamp"]),
+        )
+        if kept and kept[0][0] == round(kept[0][0]):
+            raise TableChanged(
+                f"{hook_name(self._hook)}: table {self.table!r} keeps {row['metric_value']} in its column metric_value as "
+                f"{kept[0][0]}. Nothing was written. Change the column's type to DOUBLE."
+            )
+        self._keeps_fractions = True
 
     def _time_column(self, session: Session) -> str:
         if self._known_time_column is None:

@@ -106,7 +106,7 @@ def _without_semicolon(sql: str, dialect: Dialect) -> str:
 
     try:
         tokens = sqlglot.tokenize(sql, read=dialect.engine or None)
-    except TokenError:
+    except (TokenError, RecursionError, ValueError, IndexError):
         return sql  # the database will say what is wrong with it
     while tokens and tokens[-1].token_type.name == "SEMICOLON":
         tokens.pop()
@@ -128,8 +128,8 @@ def _translated(sql: str, dialect: Dialect, written_in: str) -> str | None:
 
     try:
         translated: str = sqlglot.parse_one(sql, read=written_in).transform(spell).sql(dialect=dialect.engine)
-    except SqlglotError:
-        return None
+    except (SqlglotError, RecursionError, ValueError, TypeError, AttributeError, IndexError, KeyError):
+        return None  # of text that is no SQL the parser may raise anything; the database's own error is told then
     return translated
 
 

@@ -116,6 +116,24 @@ def test_what_is_no_configuration_says_why_and_where(
     assert failure(text) == (message, line, column, key)
 
 
+@pytest.mark.parametrize("kind", ["int", "float", "bool"])
+@pytest.mark.parametrize("value", ["", "''", "_", "'+'", "0x", "':'"])
+def test_what_is_tagged_as_another_kind_is_refused_with_its_place(kind: str, value: str):
+    message, line, _, key = failure(f"a: 1\nb: !!{kind} {value}\nc: 2\n")
+    assert (message[:11], message[-len(kind) - 4 :], line, key) == ("cannot read", f" as {kind}", 2, "b")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\nc: 3\n", "\n\n# end\n"])
+def test_a_line_that_is_no_key_is_named_and_not_the_one_after_it(end: str):
+    message, line, column, _ = failure(f"a: 1\nb 2{end}")
+    assert (message[:43], line, column) == ("expected a key and its value, such as 'metr", 2, 1)
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a: {b: 1", "x: 1\na: [1,\n 2"])
+def test_an_end_that_comes_too_early_is_in_the_last_line_there_is(text: str):
+    assert failure(text)[1] == text.count("\n") + 1
+
+
 def test_a_number_too_long_to_be_one_is_refused():
     message, line, _, key = failure("a: 1\nb: " + "9" * 5000)
     assert (message[:13], message[-6:], line, key) == ("cannot read '", "as int", 2, "b")

@@ -65,7 +65,7 @@ def test_one_broken_file_stops_no_other(folder: Any):
         "binary.yaml:1: is not UTF-8 text (byte 0xff); save the file as UTF-8",
         "empty.yaml: expected keys and values, such as 'metric_batch: sales', got nothing",
         "list.yaml:1: expected keys and values, such as 'metric_batch: sales', got a list",
-        "syntax.yaml:2: a: is not YAML: did not find expected node content while parsing a flow node",
+        "syntax.yaml:1: a: is not YAML: did not find expected node content while parsing a flow node",
         "value.yaml:3: shards: expected a whole number, got 'none'",
     ]
     assert list(loaded.broken) == ["binary.yaml", "empty.yaml", "list.yaml", "syntax.yaml", "value"]
