@@ -36,6 +36,11 @@ class Database:
     hook: Callable[[], Any]
     conn_id: str | None = None
 
+    @property
+    def datetime(self) -> str:
+        """The engine's type of a time to the microsecond without a zone; MySQL's TIMESTAMP has one, and ends in 2038."""
+        return "DATETIME(6)" if self.engine == "mysql" else "TIMESTAMP"
+
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements of the engine's own dialect beside the store; return the rows of the last one."""
         rows: list[tuple[Any, ...]] = []

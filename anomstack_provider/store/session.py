@@ -250,13 +250,18 @@ class Dialect:
 
     def stage(self, connection: Any, name: str, frame: pd.DataFrame) -> None:
         """Load ``frame`` into a temporary table of this connection."""
-        declared = ", ".join(f"{column} {self.staged_type(column, frame[column])}" for column in frame.columns)
-        self.execute(connection, f"CREATE TEMPORARY TABLE {name} ({declared})", {})
+        declared = [f"{column} {self.staged_type(column, frame[column])}" for column in frame.columns]
+        indexed = self.staged_index(frame)
+        self.execute(connection, f"CREATE TEMPORARY TABLE {name} ({', '.join([*declared, *indexed])})", {})
         self.load(connection, name, frame)
 
     def staged_type(self, name: str, column: pd.Series[Any]) -> str:
         """Return the engine's type for a column of a staged frame."""
         return self.types.get(column.dtype.kind, self.text)
+
+    def staged_index(self, frame: pd.DataFrame) -> list[str]:
+        """Return the indexes that a staged table is declared with; most engines join without."""
+        return []
 
     def load(self, connection: Any, name: str, frame: pd.DataFrame) -> None:
         """Load ``frame`` into the table ``name``, whose columns are the frame's."""
