@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from anomstack_provider.store.dialects import DIALECTS
 from anomstack_provider.store.errors import StoreError
 from anomstack_provider.store.metric_store import MetricStore
 
@@ -309,16 +310,17 @@ def test_an_impossible_table_key_is_refused(database, table):
         MetricStore(database.hook(), table, "sales")
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+@pytest.mark.parametrize("engine", ["duckdb", "postgres", "mysql"])
 def test_a_dotted_table_key_is_a_schema_and_a_table(engine, make_database, frame, stored):
     database = make_database(engine)
     store = MetricStore(database.hook(), "anoma ly.metrics", "sales")
     store.ensure_table()
     store.replace(frame([("m", "metric", hours(1)[0], 1.0)]))
     assert len(stored(store)) == 1
-    assert database.run('SELECT count(*) FROM "anoma ly"."metrics"') == [(1,)]
-    if database.engine == "postgres":
-        database.run('DROP SCHEMA "anoma ly" CASCADE')
+    quoted = DIALECTS[engine].quoted
+    assert database.run(f"SELECT count(*) FROM {quoted('anoma ly.metrics')}") == [(1,)]
+    if database.engine != "duckdb":
+        database.run(f"DROP SCHEMA {quoted('anoma ly')} {'CASCADE' if engine == 'postgres' else ''}")
 
 
 def test_nothing_to_write_is_fine(frame, store, stored):
