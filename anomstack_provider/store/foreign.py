@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from anomstack_provider.store.dialects import store_dialect
 from anomstack_provider.store.metric_store import MetricStore
 from anomstack_provider.store.session import LOCK_WAIT, Session, split
-from anomstack_provider.store.statements import template
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +87,7 @@ class ForeignTable:
 
     def _rows(self, name: str, *parts: str, **values: Any) -> list[tuple[Any, ...]]:
         def select(session: Session) -> list[tuple[Any, ...]]:
-            return session.rows(template(name, *parts, time=session.time_column()), **values)
+            return session.rows(session.template(name, *parts, time=session.time_column()), **values)
 
         return self._dialect.run(self._hook, self.table, select, write=False, wait=self._wait)
 

@@ -17,8 +17,7 @@ import pandas as pd
 from anomstack_provider.store.changed_table import explained
 from anomstack_provider.store.dialects import store_dialect
 from anomstack_provider.store.errors import StoreError, TableMissing
-from anomstack_provider.store.session import LOCK_WAIT, Session
-from anomstack_provider.store.statements import template
+from anomstack_provider.store.session import LOCK_WAIT, Session, Value
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -97,7 +96,7 @@ class DeliveryLedger:
         def insert(session: Session) -> int:
             session.lock()
             session.stage(_STAGED, staged)
-            return session.execute(template("record_deliveries"), now=now)
+            return session.execute(session.template("record_deliveries"), now=now)
 
         return self._run(insert)
 
@@ -111,14 +110,9 @@ class DeliveryLedger:
 
         def update(session: Session) -> list[Delivery]:
             session.lock()
-            rows = session.rows(
-                template("claim_deliveries"),
-                claimant=claimant,
-                now=now,
-                stale=now - lease,
-                metric_batch=self.metric_batch,
-            )
-            return _deliveries(rows)
+            mine: dict[str, Value] = {"claimant": claimant, "now": now, "metric_batch": self.metric_batch}
+            session.execute(session.template("claim_deliveries"), stale=now - lease, **mine)
+            return _deliveries(session.rows(session.template("claimed_deliveries"), **mine))
 
         return self._run(update)
 
@@ -132,7 +126,8 @@ class DeliveryLedger:
         def update(session: Session) -> list[Delivery]:
             session.lock()
             _stage_claims(session, deliveries)
-            return _deliveries(session.rows(template("begin_deliveries"), now=now))
+            session.execute(session.template("begin_deliveries"), now=now)
+            return _deliveries(session.rows(session.template("begun_deliveries")))
 
         return self._run(update)
 
@@ -142,7 +137,7 @@ class DeliveryLedger:
         def update(session: Session) -> int:
             session.lock()
             _stage_claims(session, deliveries)
-            return session.execute(template("deliveries_sent"), now=now)
+            return session.execute(session.template("deliveries_sent"), now=now)
 
         self._run(update)
 
@@ -153,7 +148,7 @@ class DeliveryLedger:
             session.lock()
             _stage_claims(session, deliveries)
             text = error and error[:_ERROR_LENGTH]
-            return session.execute(template("give_back_deliveries", "outcome"), status=status, error=text)
+            return session.execute(session.template("give_back_deliveries", "outcome"), status=status, error=text)
 
         self._run(update)
 
@@ -163,7 +158,7 @@ class DeliveryLedger:
         def update(session: Session) -> int:
             session.lock()
             _stage_claims(session, deliveries)
-            return session.execute(template("give_back_deliveries"))
+            return session.execute(session.template("give_back_deliveries"))
 
         self._run(update)
 
@@ -173,7 +168,7 @@ class DeliveryLedger:
 
         def read(session: Session) -> list[Delivery]:
             session.stage(_STAGED, staged)
-            return _deliveries(session.rows(template("deliveries_of_events"), metric_batch=self.metric_batch))
+            return _deliveries(session.rows(session.template("deliveries_of_events"), metric_batch=self.metric_batch))
 
         return self._run(read)
 
@@ -181,7 +176,7 @@ class DeliveryLedger:
         """Return what was recorded at or after ``since`` of events that opened, or wait to be told; see ``lag``."""
         return self._run(
             lambda session: _deliveries(
-                session.rows(template("openings_since"), metric_batch=self.metric_batch, since=since)
+                session.rows(session.template("openings_since"), metric_batch=self.metric_batch, since=since)
             )
         )
 
@@ -189,7 +184,7 @@ class DeliveryLedger:
         """Return what is pending, failed, held or abandoned. Makes no table: whoever looks changes nothing."""
 
         def select(session: Session) -> list[Delivery]:
-            return _deliveries(session.rows(template("unsent_deliveries"), metric_batch=self.metric_batch))
+            return _deliveries(session.rows(session.template("unsent_deliveries"), metric_batch=self.metric_batch))
 
         try:
             return self._once(select, write=False)
@@ -199,7 +194,9 @@ class DeliveryLedger:
     def messages_since(self, since: datetime) -> dict[str, int]:
         """Return how many messages each channel acknowledged at or after ``since``; of none, there is no entry."""
         rows = self._run(
-            lambda session: session.rows(template("messages_since"), metric_batch=self.metric_batch, since=since)
+            lambda session: session.rows(
+                session.template("messages_since"), metric_batch=self.metric_batch, since=since
+            )
         )
         return {str(channel): int(messages) for channel, messages in rows}
 
@@ -208,7 +205,7 @@ class DeliveryLedger:
 
         def update(session: Session) -> int:
             session.lock()
-            return session.execute(template("retry_abandoned"), metric_batch=self.metric_batch)
+            return session.execute(session.template("retry_abandoned"), metric_batch=self.metric_batch)
 
         return self._run(update)
 
@@ -218,7 +215,7 @@ class DeliveryLedger:
         def delete(session: Session) -> int:
             session.lock()
             return session.execute(
-                template("delete_finished_deliveries"), metric_batch=self.metric_batch, before=before
+                session.template("delete_finished_deliveries"), metric_batch=self.metric_batch, before=before
             )
 
         try:
@@ -245,7 +242,7 @@ class DeliveryLedger:
     def _create(self, session: Session) -> None:
         session.lock()
         session.ensure_schema()
-        session.execute(template("create_deliveries", *(["unique"] if self._dialect.key_is_unique else [])))
+        session.execute(session.template("create_deliveries"))
 
 
 def _stage_claims(session: Session, deliveries: Sequence[Delivery]) -> None:

@@ -19,7 +19,6 @@ from anomstack_provider.store.dialects import store_dialect
 from anomstack_provider.store.errors import NoQueries, TableChanged, TableMissing
 from anomstack_provider.store.rows import checked_keys, checked_rows, empty_frame, read_frame
 from anomstack_provider.store.session import LOCK_WAIT, Session, Value, hook_name, split
-from anomstack_provider.store.statements import template
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -68,7 +67,7 @@ class MetricStore:
         def create(session: Session) -> None:
             session.lock()
             session.ensure_schema()
-            session.execute(template("create_metrics", *(["unique"] if self._dialect.key_is_unique else [])))
+            session.execute(session.template("create_metrics"))
 
         self._known_time_column = None  # of a table that someone may have dropped since
         try:
@@ -116,7 +115,7 @@ class MetricStore:
                 names = pd.DataFrame({"metric_name": pd.Series(sorted(set(metrics)), dtype=object)})
                 session.stage("anomstack_wanted", names)
             marks = ", ".join(f"${name}" for name in types)
-            sql = template("read", *parts, time=self._time_column(session), metric_types=marks)
+            sql = session.template("read", *parts, time=self._time_column(session), metric_types=marks)
             return read_frame(session.columns(sql, **values))
 
         try:
@@ -128,7 +127,7 @@ class MetricStore:
         """Return the batch's newest time of ``metric_type`` before ``before``, aware UTC; None if there is none."""
 
         def select(session: Session) -> datetime | None:
-            sql = template("newest_timestamp", time=self._time_column(session))
+            sql = session.template("newest_timestamp", time=self._time_column(session))
             rows = session.rows(sql, metric_batch=self.metric_batch, metric_type=metric_type, before=before)
             newest = rows[0][0]
             if isinstance(newest, str):
@@ -148,7 +147,7 @@ class MetricStore:
 
         def select(session: Session) -> list[str]:
             parts = [] if since is None else ["since"]
-            sql = template("metric_names", *parts, time=self._time_column(session))
+            sql = session.template("metric_names", *parts, time=self._time_column(session))
             return sorted(str(name) for (name,) in session.rows(sql, **limits))
 
         try:
@@ -178,10 +177,9 @@ class MetricStore:
             session.lock()
             time = self._time_column(session)
             session.stage("anomstack_staged", staged)
-            session.execute(
-                template("delete_staged", time=time), metric_batch=self.metric_batch, first=first, last=last
-            )
-            session.execute(template("insert_staged"), metric_batch=self.metric_batch)
+            for name in self._dialect.replacing:
+                sql = session.template(name, time=time)
+                session.execute(sql, metric_batch=self.metric_batch, first=first, last=last)
             self._check_fractions(session, time, staged[staged["kept"]])
             return len(rows)
 
@@ -205,7 +203,7 @@ class MetricStore:
             time = self._time_column(session)
             if staged is not None:
                 session.stage("anomstack_staged", staged)
-            sql = template("delete_before", *([] if staged is None else ["spare"]), time=time)
+            sql = session.template("delete_before", *([] if staged is None else ["spare"]), time=time)
             return session.execute(sql, metric_batch=self.metric_batch, before=before, most=most)
 
         total, deleted = 0, most
@@ -222,7 +220,7 @@ class MetricStore:
 
         def look(session: Session) -> bool:
             self._time_column(session)
-            session.columns(template("check_columns"))
+            session.columns(session.template("check_columns"))
             return True
 
         try:
@@ -257,7 +255,7 @@ class MetricStore:
         if self._keeps_fractions or row is None or not distances.max() > 0:
             return
         kept = session.rows(
-            template("read_value", time=time),
+            session.template("read_value", time=time),
             metric_batch=self.metric_batch,
             metric_name=row["metric_name"],
             metric_type=row["metric_type"],

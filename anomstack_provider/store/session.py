@@ -1,12 +1,13 @@
 """
 How the store talks to a database: one connection, one transaction, bounded patience. No engine is named here.
 
-:class:`Dialect` is what an engine has to know; it has no state. ``dialects`` holds the engines. Statements go to the
+:class:`Dialect` is what an engine has to know; it has no state. ``engines`` holds them. Statements go to the
 connection itself and not through ``hook.run``, which would log their values.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -29,14 +30,25 @@ Value = str | int | float | datetime | None
 LOCK_WAIT = 60.0
 """Seconds to wait for a database that someone else has locked, unless the caller says otherwise."""
 
+_NAMED = re.compile(r"\$(\w+)")
+
 
 @dataclass(frozen=True)
 class Session:
-    """One connection in one transaction, on one table; SQL comes in DuckDB's dialect with ``{table}`` in it."""
+    """
+    One connection in one transaction, on one table.
+
+    SQL comes in DuckDB's dialect, or as :class:`~anomstack_provider.store.statements.Native` in the engine's own, with
+    ``{table}`` in it. Of the values those are bound that the statement names.
+    """
 
     dialect: Dialect
     connection: Any
     table: str
+
+    def template(self, name: str, *only: str, **holes: str) -> str:
+        """Return the template ``name`` as this engine has it, with the optional lines of ``only``."""
+        return self.dialect.template(name, *only, **holes)
 
     def execute(self, sql: str, **values: Value) -> int:
         """Run a statement; return the number of rows it changed."""
@@ -56,7 +68,7 @@ class Session:
 
     def time_column(self) -> str:
         """Return the SQL of ``metric_timestamp`` as a UTC time, whatever type the maker of the table gave it."""
-        sql, _ = self._spelled(statements.template("time_type"), {})
+        sql, _ = self._spelled(self.template("time_type"), {})
         return self.dialect.time_column(self.connection, sql)
 
     def ensure_schema(self) -> None:
@@ -68,7 +80,8 @@ class Session:
         self.dialect.lock(self.connection, self.table)
 
     def _spelled(self, sql: str, values: Mapping[str, Value]) -> tuple[str, dict[str, Any]]:
-        bound = {name: self.dialect.bind(value) for name, value in values.items()}
+        named = set(_NAMED.findall(sql))
+        bound = {name: self.dialect.bind(value) for name, value in values.items() if name in named}
         table = self.dialect.spelled_table(self.table, within_values=bool(bound))
         return self.dialect.translated(sql).replace("{table}", table), bound
 
@@ -77,9 +90,19 @@ class Dialect:
     """Any engine with a DB-API connection: enough to read a source from; a store needs a subclass."""
 
     engine: ClassVar[str] = ""
-    """The name that sqlglot has for the engine."""
-    key_is_unique: ClassVar[bool] = False
-    """Whether the tables made here carry their key as a constraint."""
+    """The name that sqlglot has for the engine, and of the folder in ``sql`` with templates of its own."""
+    options: ClassVar[tuple[str, ...]] = ("rowid",)
+    """
+    Optional lines that the templates always have in this engine.
+
+    ``unique``: the tables made here carry their key as a constraint. ``rowid``: every row has a number or place to tell
+    it by, in the order the table keeps them; ``no_rowid``: none has, see ``read.sql`` for what is done instead.
+    """
+    replacing: ClassVar[tuple[str, ...]] = ("delete_staged", "insert_staged")
+    """The templates that put the staged rows in the place of what is stored under their keys, in order."""
+    types: ClassVar[Mapping[str, str]] = {"M": "TIMESTAMP", "f": "DOUBLE PRECISION", "b": "BOOLEAN", "i": "BIGINT"}
+    """The engine's types for the columns of a staged frame, by the kind of their dtype; of all others: :attr:`text`."""
+    text: ClassVar[str] = "VARCHAR"
 
     def run(
         self, hook: DbApiHook, table: str, work: Callable[[Session], T], *, write: bool, wait: float = LOCK_WAIT
@@ -152,6 +175,19 @@ class Dialect:
 
     def ensure_schema(self, session: Session) -> None:
         """Create the schema of the session's table if it is named and not there."""
+        schema = split(session.table)[:-1]
+        if not schema:
+            return
+        # IF NOT EXISTS alone asks for the right to create a schema even where it is there.
+        known = "SELECT 1 FROM information_schema.schemata WHERE schema_name = $name"
+        if not session.rows(known, name=schema[-1]):
+            session.execute(statements.Native(f"CREATE SCHEMA IF NOT EXISTS {self.quoted('.'.join(schema))}"))
+
+    def template(self, name: str, *only: str, **holes: str) -> str:
+        """Return the template ``name`` as this engine has it: translated later, or its own."""
+        if statements.has_native(self.engine, name):
+            holes = {hole: _expression(self, sql) for hole, sql in holes.items()}
+        return statements.template(name, *self.options, *only, engine=self.engine, **holes)
 
     def rewrite(self, tree: Any) -> Any:
         """Change a template, parsed by sqlglot, where its translation alone would not do."""
@@ -165,12 +201,26 @@ class Dialect:
         """Run ``sql``, which selects ``metric_timestamp``; return how to spell that column as a UTC time."""
         raise NotImplementedError
 
+    def identifier(self, name: str) -> str:
+        """Return one name as a quoted identifier, whatever is in it."""
+        return '"' + name.replace('"', '""') + '"'
+
+    def quoted(self, table: str) -> str:
+        """Return a table key with every part as a quoted identifier."""
+        return ".".join(self.identifier(part) for part in split(table))
+
+    def placeholder(self, name: str) -> str:
+        """Return how a statement of the driver's names a bound value."""
+        return f":{name}"
+
     def spelled_table(self, table: str, *, within_values: bool) -> str:
         """Return ``table`` quoted, part by part; ``within_values``: the driver looks for placeholders in it."""
-        return quoted(table)
+        return self.quoted(table)
 
     def translated(self, sql: str) -> str:
-        """Return a statement of DuckDB's dialect in the engine's, ``{table}`` still in it."""
+        """Return a statement of DuckDB's dialect in the engine's, ``{table}`` still in it; a native one as it is."""
+        if isinstance(sql, statements.Native):
+            return _NAMED.sub(lambda named: self.placeholder(named[1]), sql)
         return _translated(self, sql)
 
     # --- DB-API ----------------------------------------------------------------------------------------------
@@ -200,9 +250,18 @@ class Dialect:
 
     def stage(self, connection: Any, name: str, frame: pd.DataFrame) -> None:
         """Load ``frame`` into a temporary table of this connection."""
-        declared = ", ".join(f"{column} {_type(frame[column])}" for column in frame.columns)
-        self.execute(connection, self.translated(f"CREATE TEMPORARY TABLE {name} ({declared})"), {})
+        declared = [f"{column} {self.staged_type(column, frame[column])}" for column in frame.columns]
+        indexed = self.staged_index(frame)
+        self.execute(connection, f"CREATE TEMPORARY TABLE {name} ({', '.join([*declared, *indexed])})", {})
         self.load(connection, name, frame)
+
+    def staged_type(self, name: str, column: pd.Series[Any]) -> str:
+        """Return the engine's type for a column of a staged frame."""
+        return self.types.get(column.dtype.kind, self.text)
+
+    def staged_index(self, frame: pd.DataFrame) -> list[str]:
+        """Return the indexes that a staged table is declared with; most engines join without."""
+        return []
 
     def load(self, connection: Any, name: str, frame: pd.DataFrame) -> None:
         """Load ``frame`` into the table ``name``, whose columns are the frame's."""
@@ -242,11 +301,6 @@ def split(table: str) -> list[str]:
     return parts
 
 
-def quoted(table: str) -> str:
-    """Return a table key with every part as a quoted identifier, whatever is in it."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in split(table))
-
-
 def utc_naive(moment: datetime) -> datetime:
     """Return an aware time as UTC without its zone; raises ``ValueError`` for one without a zone."""
     if moment.tzinfo is None:
@@ -262,7 +316,13 @@ def hook_name(hook: DbApiHook) -> str:
 
 @cache
 def _translated(dialect: Dialect, sql: str) -> str:
-    return statements.translate(sql, dialect.engine, dialect.rewrite)
+    return statements.translate(sql, dialect.engine, dialect.rewrite, dialect.placeholder)
+
+
+@cache
+def _expression(dialect: Dialect, sql: str) -> str:
+    """Return an expression, or several with commas between them, in the engine's dialect."""
+    return dialect.translated(f"SELECT {sql}").removeprefix("SELECT ")
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -273,7 +333,3 @@ def _distinct(names: Sequence[str]) -> list[str]:
         seen[name] = count + 1
         result.append(f"{name}_{count}" if count else name)
     return result
-
-
-def _type(column: pd.Series[Any]) -> str:
-    return {"M": "TIMESTAMP", "f": "DOUBLE", "b": "BOOLEAN", "i": "BIGINT"}.get(column.dtype.kind, "VARCHAR")

@@ -9,11 +9,14 @@ from importlib import resources
 import pytest
 
 from anomstack_provider.store.dialects import DIALECTS
-from anomstack_provider.store.session import quoted
 from anomstack_provider.store.statements import template
 
-NAMES = sorted(file.name[:-4] for file in resources.files("anomstack_provider.store").joinpath("sql").iterdir())
-OPTIONS = ["since", "newest", "metrics", "unique"]
+NAMES = sorted(
+    file.name.removesuffix(".sql")
+    for file in resources.files("anomstack_provider.store").joinpath("sql").iterdir()
+    if file.is_file()
+)
+OPTIONS = ["since", "newest", "metrics", "spare", "outcome", "later"]
 HOLES = {"time": "CAST(metric_timestamp AS TIMESTAMP)", "metric_types": "$metric_type_0, $metric_type_1"}
 
 
@@ -21,7 +24,7 @@ HOLES = {"time": "CAST(metric_timestamp AS TIMESTAMP)", "metric_types": "$metric
 @pytest.mark.parametrize("engine", sorted(DIALECTS))
 def test_every_template_has_a_spelling_in_every_engine(name, engine):
     for options in ([], OPTIONS):
-        sql = DIALECTS[engine].translated(template(name, *options, **HOLES))
+        sql = DIALECTS[engine].translated(DIALECTS[engine].template(name, *options, **HOLES))
         assert "{table}" in sql
         assert "--" not in sql
         assert sql.count("{") == sql.count("{table}")
@@ -38,12 +41,12 @@ def test_optional_lines_are_there_only_when_asked_for():
 
 
 def test_postgres_sorts_names_by_their_code_points_whatever_its_collation():
-    sql = DIALECTS["postgres"].translated(template("read", **HOLES))
+    sql = DIALECTS["postgres"].translated(DIALECTS["postgres"].template("read", **HOLES))
     assert 'ORDER BY metric_name COLLATE "C", metric_type COLLATE "C", metric_timestamp, row_order' in sql
 
 
 def test_identifiers_are_quoted_part_by_part():
-    assert quoted('a"b.c') == '"a""b"."c"'
+    assert DIALECTS["duckdb"].quoted('a"b.c') == '"a""b"."c"'
 
 
 CHECK = """

@@ -3,4 +3,3 @@ UPDATE {table}
 SET attempts = attempts + 1, tried_at = $now, claimed_at = $now
 WHERE (seq, claims) IN (SELECT seq, claims FROM anomstack_staged)
     AND status IN ('pending', 'failed', 'held')
-RETURNING seq, event_id, transition, channel, metric_batch, payload, status, attempts, recorded_at, tried_at, error, claims

@@ -4,4 +4,3 @@ SET claimed_by = $claimant, claimed_at = $now, claims = claims + 1
 WHERE metric_batch = $metric_batch
     AND status IN ('pending', 'failed', 'held')
     AND (claimed_by IS NULL OR claimed_by = $claimant OR claimed_at < $stale)
-RETURNING seq, event_id, transition, channel, metric_batch, payload, status, attempts, recorded_at, tried_at, error, claims
