@@ -17,6 +17,8 @@ from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.config.values import format_duration
 
 # Type of the row that an alert of this kind is stored as.
+# Ends the type of a row whose alert no longer holds: what people were told stays on record.
+WITHDRAWN = "_withdrawn"
 ROW_TYPES = {"anomaly": "alert", "late": "alert", "threshold": "tholdalert", "change": "change", "llm": "llmalert"}
 # Of several transitions in one bucket the row is that of the first of these.
 _RANK = ("opened", "escalated", "expired", "closed", "routine")

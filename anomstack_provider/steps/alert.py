@@ -11,19 +11,19 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
 
 from anomstack_provider.alerting.alert import Alert
-from anomstack_provider.alerting.transitions import stored_rows
+from anomstack_provider.alerting.transitions import WITHDRAWN, stored_rows
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.deciding import Deciding, Keys
 from anomstack_provider.steps.groups import groups_of
 from anomstack_provider.steps.outcomes import StepResult
-from anomstack_provider.steps.ports import COLUMNS, MetricRows, Models
+from anomstack_provider.steps.ports import COLUMNS, KEY, MetricRows, Models
 from anomstack_provider.steps.tracks import Stopped
 from anomstack_provider.steps.training import shard_of
 
@@ -60,12 +60,13 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
         deciding.judge(group, store, models)
     missing = deciding.late_data()
     found = result_of(deciding, missing)
+    stored = _stored(store, deciding.told.clear)
     by_shard: dict[int, tuple[list[Alert], list[Keys]]] = {}
     for one in found.alerts:
         by_shard.setdefault(shard_of(one.metric_name, spec.shards), ([], []))[0].append(one)
     for keys in deciding.told.clear:
         by_shard.setdefault(shard_of(keys[0], spec.shards), ([], []))[1].append(keys)
-    written = sum(_write(store, alerts, keys) for _, (alerts, keys) in sorted(by_shard.items()))
+    written = sum(_write(store, alerts, keys, stored) for _, (alerts, keys) in sorted(by_shard.items()))
     _log(found)
     return replace(found, result=replace(found.result, rows=written))
 
@@ -89,8 +90,22 @@ def is_told(spec: BatchSpec, found: Alert) -> bool:
     return found.transition != "closed" or spec.notify_closed
 
 
-def _write(store: MetricRows, alerts: list[Alert], keys: list[Keys]) -> int:
-    """Replace the alert rows of the buckets that were looked at: what no longer fires loses its row."""
+def _stored(store: MetricRows, keys: Sequence[Keys]) -> pd.DataFrame:
+    """Return the alert rows that are stored in the time of these keys, and maybe of others."""
+    times = [times for _, _, times in keys if len(times)]
+    if not times:
+        return alert_rows([])
+    since, newest = min(part.min() for part in times), max(part.max() for part in times)
+    kinds = sorted({kind for _, kind, _ in keys})
+    return store.read(kinds, since=_aware(since), until=_aware(newest + np.timedelta64(1, "us")))
+
+
+def _write(store: MetricRows, alerts: list[Alert], keys: list[Keys], stored: pd.DataFrame) -> int:
+    """
+    Replace the alert rows of the buckets that were looked at, of ``stored`` those that no longer hold by a record.
+
+    The record has the row's type with an end that says so; it goes when the alert holds again.
+    """
     if not keys:
         return 0
     clear = pd.DataFrame(
@@ -100,7 +115,15 @@ def _write(store: MetricRows, alerts: list[Alert], keys: list[Keys]) -> int:
             "metric_timestamp": np.concatenate([times for _, _, times in keys]),
         }
     )
-    return store.replace(alert_rows(alerts), clear=clear.drop_duplicates())
+    rows, clear = alert_rows(alerts), clear.drop_duplicates()
+    of_keys = stored.merge(clear, on=KEY)
+    gone = of_keys.merge(rows[KEY], on=KEY, how="left", indicator="found")
+    gone = gone[gone["found"] == "left_only"][COLUMNS]
+    again = rows[KEY].assign(metric_type=rows["metric_type"] + WITHDRAWN)
+    gone["metric_type"] += WITHDRAWN
+    kept = [part for part in (rows, gone) if len(part)]
+    store.replace(pd.concat(kept) if kept else rows, clear=pd.concat([clear, again]))
+    return len(rows)
 
 
 def alert_rows(alerts: Sequence[Alert]) -> pd.DataFrame:
@@ -108,6 +131,11 @@ def alert_rows(alerts: Sequence[Alert]) -> pd.DataFrame:
     rows = pd.DataFrame(stored_rows(alerts), columns=COLUMNS)
     rows["metric_timestamp"] = rows["metric_timestamp"].astype("datetime64[us]")
     return rows
+
+
+def _aware(moment: np.datetime64) -> datetime:
+    found: datetime = moment.astype("datetime64[us]").item()
+    return found.replace(tzinfo=UTC)
 
 
 def _log(result: AlertResult) -> None:

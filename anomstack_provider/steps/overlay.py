@@ -15,11 +15,9 @@ from anomstack_provider.artifacts.model_store import Bundle, Manifest, ModelKey
 from anomstack_provider.detection.feedback import WORD_OF
 from anomstack_provider.detection.series import Floats, Times, split_columns
 from anomstack_provider.steps.llm_answers import ANSWER
-from anomstack_provider.steps.ports import COLUMNS, MetricRows
+from anomstack_provider.steps.ports import COLUMNS, KEY, MetricRows
 from anomstack_provider.steps.training import stamp
 from anomstack_provider.store.errors import NoQueries
-
-_KEY = ["metric_name", "metric_type", "metric_timestamp"]
 
 # What a preview takes as it is stored: the metrics, and what people and language models said of them.
 _GIVEN = {"metric", ANSWER, *WORD_OF}
@@ -105,7 +103,7 @@ class MemoryRows:
     def replace(self, rows: pd.DataFrame, *, clear: pd.DataFrame | None = None) -> int:
         """Put rows in the place of those with the same keys."""
         new = _by_key(rows)
-        gone = new if clear is None else _by_key(pd.concat([rows[_KEY], clear[_KEY]]))
+        gone = new if clear is None else _by_key(pd.concat([rows[KEY], clear[KEY]]))
         for (name, kind), keys in gone.items():
             kinds = self._rows.setdefault(name, {})
             kinds[kind] = kinds.get(kind, _NONE).replaced(keys.times, new.get((name, kind), _NONE))
@@ -182,7 +180,7 @@ class Overlay(MemoryRows):
         filled = [part for part in parts if len(part)]
         if len(filled) < 2:
             return (filled or parts)[0]
-        return pd.concat(filled).sort_values(_KEY, kind="stable", ignore_index=True)
+        return pd.concat(filled).sort_values(KEY, kind="stable", ignore_index=True)
 
     def newest_timestamp(self, metric_type: str, before: datetime) -> datetime | None:
         """Return the newest time of that type before an aware time, None if there is none."""

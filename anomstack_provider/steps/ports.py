@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from anomstack_provider.artifacts.model_store import Bundle, Manifest, ModelKey
 
 # Columns of the rows that steps write; the store adds the batch.
-COLUMNS = ["metric_name", "metric_type", "metric_timestamp", "metric_value", "metadata"]
+KEY = ["metric_name", "metric_type", "metric_timestamp"]
+COLUMNS = [*KEY, "metric_value", "metadata"]
 
 
 class MetricRows(Protocol):

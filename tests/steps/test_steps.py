@@ -352,13 +352,21 @@ def test_the_same_run_again_gives_the_same_alert_and_row(rig: RigOf) -> None:
     pd.testing.assert_frame_equal(r.rows("alert"), before)
 
 
-def test_an_alert_that_no_longer_holds_loses_its_row(rig: RigOf) -> None:
+def test_an_alert_that_no_longer_holds_is_relabelled_until_it_holds_again(rig: RigOf) -> None:
     r = rig(**LOUD)
     r.put("m", spiked(60, 50))
     run(r, "2024-02-20", "2024-02-21")
+    told = r.rows("alert")
     r.put("m", noise(60))  # the value was wrong and has been corrected
-    assert run(r, "2024-02-20", "2024-02-21").alerts == ()
-    assert r.rows("alert").empty
+    for _ in range(2):
+        assert run(r, "2024-02-20", "2024-02-21").alerts == ()
+        assert r.rows("alert").empty
+        withdrawn = told.assign(metric_type="alert_withdrawn")
+        pd.testing.assert_frame_equal(r.rows("alert_withdrawn"), withdrawn, check_dtype=False)
+    r.put("m", spiked(60, 50))
+    run(r, "2024-02-20", "2024-02-21")
+    pd.testing.assert_frame_equal(r.rows("alert"), told)
+    assert r.rows("alert_withdrawn").empty
 
 
 def test_a_spike_within_the_snooze_of_another_is_silent(rig: RigOf) -> None:
