@@ -1,5 +1,5 @@
 """
-The reader of bundles under a fuzzer that follows its branches: ``python tests/fuzz/fuzz_bundle.py -max_total_time=300``.
+The bundle reader under a fuzzer that follows its branches: ``python tests/fuzz/fuzz_bundle.py -max_total_time=300``.
 
 The first byte of an input says what the others are: a manifest, a bundle, or the pickle in a bundle, which no mutation
 would get to through zlib. Whatever they hold: reading them gives models or ``BadBundle``, runs nothing, and takes no
@@ -83,7 +83,9 @@ def seeds(folder: Path) -> None:
     for name, model in models.items():
         raw = serialization.dumps({name: model})
         data, size = serialization.pack(KEY.label, {name: model})
-        about = manifest.Manifest(KEY, manifest.object_name("0" * 64), "0" * 64, len(data), size, manifest.versions(), {})
+        about = manifest.Manifest(
+            KEY, manifest.object_name("0" * 64), "0" * 64, len(data), size, manifest.versions(), {}
+        )
         (folder / f"{name}-pickle").write_bytes(b"p" + raw)
         (folder / f"{name}-bundle").write_bytes(b"b" + data)
         (folder / f"{name}-manifest").write_bytes(b"m" + about.to_json().encode())

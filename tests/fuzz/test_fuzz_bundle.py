@@ -1,4 +1,4 @@
-"""A bounded run of the fuzzer on bundles, from the same seed each time; ``fuzz_bundle.py`` runs as long as one likes."""
+"""A bounded run of the fuzzer on bundles, from the same seed each time; ``fuzz_bundle.py`` itself runs at will."""
 
 from __future__ import annotations
 
