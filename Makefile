@@ -3,6 +3,8 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 VENV_LOWEST ?= .venv-lowest
+VENV_OBJECTS ?= .venv-objects
+AZURITE = azurite@3.37.0
 # The oldest Airflow that the package claims and the suite runs on.
 LOWEST_AIRFLOW = 3.1.8
 
@@ -21,10 +23,10 @@ SHELL = /bin/bash
 .SHELLFLAGS = -euo pipefail -c
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint format types unit system test-lowest docs demo ui compose-test constraints clean
+.PHONY: help venv test lint format types unit system test-lowest test-object-stores docs demo ui compose-test constraints clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(VENV)/.dev ## create the development environment (PYTHON=... VENV=...)
 
@@ -44,6 +46,17 @@ $(VENV_LOWEST)/.test: pyproject.toml constraints-lowest.txt
 	$(call install,$(VENV_LOWEST)) -c constraints-lowest.txt -e '.[test]' apache-airflow==$(LOWEST_AIRFLOW)
 	touch $@
 
+$(VENV_OBJECTS)/.test: pyproject.toml constraints-objects.txt
+	$(call new_venv,$(VENV_OBJECTS))
+	$(call install,$(VENV_OBJECTS)) -c constraints-objects.txt -e '.[test-objects]'
+	touch $@
+
+# Azure's emulator, which is written for Node.
+$(VENV_OBJECTS)/.azurite: Makefile
+	mkdir -p $(VENV_OBJECTS)/azurite
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV_OBJECTS)/azurite $(AZURITE)
+	touch $@
+
 test: lint types unit system ## lint, types, and the whole suite
 
 lint: $(VENV)/.dev ## ruff: rules and format; and that docs/ says what the code says
@@ -59,7 +72,7 @@ types: $(VENV)/.dev ## mypy
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev ## the tests that need no running Airflow (ARGS=... for pytest)
-	$(BIN)/pytest -n 2 --dist loadscope -m 'not system' $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadscope -m 'not system and not objectstore' $(ARGS)
 
 system: $(VENV)/.dev ## the tests against Airflow's real components and other servers
 	$(BIN)/pytest -m system $(ARGS)
@@ -68,9 +81,14 @@ system: $(VENV)/.dev ## the tests against Airflow's real components and other se
 # Without the tests of the extra llm: the common.ai provider runs on the oldest Airflow, but needs newer releases of two
 # other providers than the oldest that this package admits.
 test-lowest: $(VENV_LOWEST)/.test ## what meets Airflow, on the oldest Airflow and providers of the range
-	$(VENV_LOWEST)/bin/pytest -n 2 --dist loadscope -m 'not system and not llm' $(ARGS) \
+	$(VENV_LOWEST)/bin/pytest -n 2 --dist loadscope -m 'not system and not llm and not objectstore' $(ARGS) \
 		$(addprefix tests/,cli contract dag_factory delivery examples operators packaging runtime store ui wiring)
 	$(VENV_LOWEST)/bin/pytest -m 'system and not llm' $(ARGS) tests/system tests/ui
+
+# In an environment of its own: Google's libraries and those of the package's other extras want different releases of protobuf.
+test-object-stores: $(VENV_OBJECTS)/.test $(VENV_OBJECTS)/.azurite ## models in Azure, Google Cloud Storage and on FTP (needs npm)
+	PATH=$(abspath $(VENV_OBJECTS))/azurite/node_modules/.bin:$$PATH \
+		$(VENV_OBJECTS)/bin/pytest -n 2 --dist loadscope -m objectstore tests/artifacts $(ARGS)
 
 docs: $(VENV)/.dev ## write anew what in docs/ is made from the code
 	$(BIN)/python scripts/docs.py
@@ -85,13 +103,16 @@ compose-test: ## bring docker-compose.yaml up, run the demo's DAG in it, look fo
 	scripts/compose_test.sh
 
 # Newest releases of everything, and the oldest of what pyproject.toml names, for the Python of $(PYTHON). Needs uv.
-constraints: ## pin anew what `make test` and `make test-lowest` run on
+constraints: ## pin anew what `make test`, `make test-lowest` and `make test-object-stores` run on
 	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra dev \
 		--no-annotate --no-header --no-emit-package anomstack-provider \
 		pyproject.toml -o constraints.txt
 	echo 'apache-airflow==$(LOWEST_AIRFLOW)' | $(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra test \
 		--resolution lowest-direct --no-annotate --no-header --no-emit-package anomstack-provider \
 		pyproject.toml - -o constraints-lowest.txt
+	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra test-objects \
+		--no-annotate --no-header --no-emit-package anomstack-provider \
+		pyproject.toml -o constraints-objects.txt
 
 clean: ## remove the environments and what the tools leave behind
-	rm -rf $(VENV) $(VENV_LOWEST) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_OBJECTS) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anomstack_provider.artifacts import compiled, rebuild
+from anomstack_provider.artifacts import compiled, opcodes, rebuild
+from anomstack_provider.artifacts.allowlist import NotAllowed
 from anomstack_provider.artifacts.errors import BadBundle, UnsupportedModel
 from anomstack_provider.artifacts.model_store import ModelKey, ModelRefused, ModelStore
 from anomstack_provider.artifacts.serialization import dumps, loads, pack
@@ -450,8 +451,11 @@ def test_compiled_structures_cannot_be_changed_by_a_pickle(knn: Any) -> None:
     metric = call(REBUILD, "native", text("sklearn.metrics._dist_metrics:EuclideanDistance64"), *EUCLIDEAN)
     assert type(loads(program(metric))) is compiled.Compiled
     for state in (b"]", b"}", b"(t", b"N}" + text("structure") + b"Ns\x86"):
-        with pytest.raises(BadBundle, match="not changed"):
+        with pytest.raises(BadBundle, match="opcode b'b' is not on the allow-list"):
             loads(program(metric + state + b"b"))
+    # Whoever got past that would meet the wrapper itself.
+    with pytest.raises(NotAllowed, match="not changed"):
+        compiled.Compiled(mahalanobis(3)).__setstate__((None, {"structure": None}))
 
 
 def test_every_beginning_of_a_bundle_is_refused() -> None:
@@ -460,6 +464,47 @@ def test_every_beginning_of_a_bundle_is_refused() -> None:
     for length in range(len(raw)):
         with pytest.raises(BadBundle):
             loads(raw[:length])
+
+
+DEEP = 1_000_000
+CRASHES = {
+    "a table of 4 billion entries": b"Nr" + struct.pack("<I", 2**32 - 1),
+    "another one": b"\x8c\x01ar" + struct.pack("<I", 2**31),
+    "tuples to hash": b"})" + b"\x85" * DEEP + b"Ns",
+    "tuples of pairs to hash": b"}" + b")" * DEEP + b"\x86" * (DEEP - 1) + b"Ns",
+    "tuples to a mark to hash": b"}" + b"(" * DEEP + b"N" + b"t" * DEEP + b"Ns",
+    "frozen sets to hash": b"}" + b"(" * DEEP + b"N" + b"\x91" * DEEP + b"Ns",
+    "lists": b"]" * DEEP + b"a" * (DEEP - 1),
+    "tuples of what is remembered": b"N" + b"\x85\x940h\x00" * 1 + b"\x85" * DEEP,
+    "a text as long as a disk": b"\x8d" + struct.pack("<Q", 2**62) + b"x",
+    "bytes as long as a disk": b"\x96" + struct.pack("<Q", 2**44) + b"x",
+}
+
+
+@pytest.mark.parametrize("raw", CRASHES.values(), ids=CRASHES)
+def test_what_would_end_the_process_is_refused(raw: bytes) -> None:
+    """In a process of its own: each of these takes all of the memory, or the stack, of an ordinary unpickler."""
+    source = (
+        "import resource, sys\n"
+        "from anomstack_provider.artifacts.errors import BadBundle\n"
+        "from anomstack_provider.artifacts.serialization import loads\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    loads(sys.stdin.buffer.read())\nexcept BadBundle as refused:\n    print(refused)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", source], input=program(raw), capture_output=True, check=True)
+    said, more = done.stdout.decode().splitlines()
+    assert "content is refused" in said
+    assert int(more) < 100_000  # KiB
+
+
+def test_what_is_deep_and_not_too_deep_is_kept() -> None:
+    value: Any = ("x",)
+    for _ in range(opcodes.DEEPEST - 2):
+        value = (value,)
+    assert loads(dumps({"m": value})) == {"m": value}
+    with pytest.raises(BadBundle, match="more than 200 deep"):
+        loads(dumps({"m": ((value,),)}))
 
 
 @pytest.mark.parametrize("value", [[], {1: 2}, None, {"fine": 1, b"not": 2}])

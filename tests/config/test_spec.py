@@ -445,6 +445,16 @@ def test_both_spellings_of_a_key_are_accepted():
             [("tholdalert_thresholds.m", "lower (2) is above upper (1)")],
         ),
         ({"email_to": "ops"}, [("email_to", "'ops' is not an email address")]),
+        (
+            {"model_path": "ftp://me:hunter2/@host/models"},
+            [
+                (
+                    "model_path",
+                    "holds a password: put that into an Airflow connection, whose id stands there instead, "
+                    "as in s3://conn_id@bucket/models",
+                )
+            ],
+        ),
         ({"tags": {"a": 1}}, [("tags", "expected comma-separated text or a list of text, got a mapping")]),
         ({"metric_batch": " "}, [("metric_batch", "is empty; give the batch a name")]),
         (
