@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,18 @@ def test_without_alerts_on_scores_thresholds_are_told_as_live_runs_tell_them(
     out = capsys.readouterr().out
     assert "disable_alert is set: a live run tells of no score" in out
     assert "opened    [MEDIUM] shop · orders below 101 (threshold): 100 (Tue 3 Feb)" in out
+
+
+def test_what_a_run_reads_is_stated(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "shop.yaml").write_text(BATCH.format(history_start="2025-12-01"), "utf-8")
+    period = ["--start", "2026-02-01", "--end", "2026-02-10"]
+    assert main(["preview", "shop", *period, "--output", "json"]) == 0
+    reads = json.loads(capsys.readouterr().out)["reads_per_run"]
+    # A row: name, type, time, value.
+    assert reads["ingest"] == {"queries": 1, "rows": 1, "bytes": len("orders") + len("metric") + 16}
+    assert set(reads) == {"ingest", "train", "score", "alert"}
+    assert main(["preview", "shop", *period]) == 0
+    out = capsys.readouterr().out
+    assert "\n\none run reads:\n  ingest  1 rows, 28 bytes of the source, as far as it is stored, in 1 query\n" in out
+    train = reads["train"]
+    assert f"  train   {train['rows']} rows, {train['bytes'] / 1e3:.1f} kB of metrics, in 1 query\n" in out

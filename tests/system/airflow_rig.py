@@ -121,8 +121,15 @@ class Airflow:
                 )
         wait_until(self._healthy, "a healthy Airflow", 400)
 
-    def start_worker(self, name: str) -> None:
-        """Start a Celery worker for one task at a time, with a disk of its own; returns when it takes tasks."""
+    def start_workers(self, *names: str) -> None:
+        """Start Celery workers for one task at a time, each with a disk of its own; returns when they take tasks."""
+        for name in names:
+            self._start_worker(name)
+        for name in names:
+            log = self.home / f"{name}.log"
+            wait_until(lambda log=log, name=name: f"{name} ready" in log.read_text(errors="replace"), name, 120)
+
+    def _start_worker(self, name: str) -> None:
         disk = self.home / name
         for folder in ("home", "tmp", "airflow"):
             (disk / folder).mkdir(parents=True)
@@ -135,17 +142,15 @@ class Airflow:
             "RIG_HOST": name,
         }
         options = ["--concurrency=1", f"--celery-hostname={name}", "--skip-serve-logs", "--without-mingle"]
-        log = self.home / f"{name}.log"
-        with log.open("wb") as output:
+        with (self.home / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", "celery", "worker", *options],
-                stdout=output,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self.variables | own,
                 cwd=disk,
                 start_new_session=True,
             )
-        wait_until(lambda: f"{name} ready" in log.read_text(errors="replace"), f"the worker {name}", 120)
 
     def kill(self, name: str) -> None:
         """End a component with all that it started, at once and without a word."""

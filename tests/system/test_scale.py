@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHARDS = {"whole": 1, "celery": 4, "killed": 4, "pods": 2}
 # The end of the day that is run.
 MIDNIGHT = "2024-03-06T00:00:00Z"
+# The train tick before it.
+TICK = "20240303T000000Z"
 # Sixty days of forty metrics; three are far out on the last one.
 BATCH = """
     metric_batch: shop
@@ -44,7 +47,7 @@ BATCH = """
     start_date: 2024-01-06
     history_start: 2024-01-06
     history_chunk: 90d
-    train_cron_schedule: "@daily"
+    train_cron_schedule: "@weekly"
     conn_id: warehouse
     table_key: {name}.metrics
     model_path: s3://models@{bucket}/{name}
@@ -189,8 +192,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, endpoint: str) -> Iterator[F
         airflow = Airflow(home, settings)
         try:
             airflow.start()
-            for worker in ("left", "right"):
-                airflow.start_worker(worker)
+            airflow.start_workers("left", "right")
             yield Fleet(airflow, box, f"host={socket} user=postgres dbname=postgres")
         finally:
             airflow.stop()
@@ -221,10 +223,15 @@ def test_tasks_share_the_database_and_the_models_alone(fleet: Fleet, runs: dict[
     wait_until(lambda: not any((Path(tempfile.gettempdir()) / disk).exists() for disk in disks), "their removal", 30)
     assert fleet.differing("whole", "pods") == 0
     assert fleet.mails("pods") == fleet.mails("whole")
-    # Each shard was trained once: what scored it found the models of another process.
+    # What scored a shard found the models that another process had made of it, and made none anew.
     objects = client(json.loads(fleet.airflow.environment["AIRFLOW_CONN_MODELS"])["extra"]["endpoint_url"])
     stored = objects.list_objects_v2(Bucket=BUCKET, Prefix="pods/")["Contents"]
-    assert sum(one["Key"].endswith("manifest.json") for one in stored) == SHARDS["pods"]
+    made = [
+        one["LastModified"] for one in stored if f"/{TICK}-" in one["Key"] and one["Key"].endswith("/manifest.json")
+    ]
+    assert len(made) == SHARDS["pods"]
+    begun = [datetime.fromisoformat(task["start_date"]) for task in done if task["task_id"] == "score"]
+    assert max(made) <= min(begun)
 
 
 def test_a_worker_killed_in_a_shard_loses_nothing_and_doubles_nothing(
