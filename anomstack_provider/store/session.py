@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from anomstack_provider.store import statements
 from anomstack_provider.store.errors import StoreBusy, StoreError, TableMissing
+from anomstack_provider.store.position import Position
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,6 +166,10 @@ class Dialect:
     def is_contention(self, error: BaseException) -> bool:
         """Tell whether the engine refused only because of someone else, so that the same may succeed later."""
         return False
+
+    def position(self, error: BaseException, sql: str) -> Position | None:
+        """Return where in ``sql`` the engine found what it refused, if it says so."""
+        return None
 
     def is_missing(self, error: BaseException) -> bool:
         """Tell whether ``error`` says that there is no such table."""

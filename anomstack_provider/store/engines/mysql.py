@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anomstack_provider.store.engines.columns import plain_values
 from anomstack_provider.store.engines.times import CAST, PLAIN
 from anomstack_provider.store.errors import RowsRefused, StoreError
+from anomstack_provider.store.position import Position, of_text
 from anomstack_provider.store.session import Dialect, Value, execute, hook_name, utc_naive
 from anomstack_provider.store.statements import TARGET
 
@@ -87,6 +89,14 @@ class MySQL(Dialect):
     def is_contention(self, error: BaseException) -> bool:
         # Lock wait timeout, deadlock, changed since it was read, deadlock of locks by name.
         return isinstance(error, _LockWait) or _number(error) in {1205, 1213, 1020, 3058}
+
+    def position(self, error: BaseException, sql: str) -> Position | None:
+        said = str(error.args[1]) if len(error.args) > 1 else ""
+        told = re.search(r"(?:near '(.*)' )?at line (\d+)$", said, re.DOTALL)
+        if told is None:
+            return None
+        line = int(told[2])
+        return of_text(sql, told[1] or "", line) or Position(line)
 
     def is_missing(self, error: BaseException) -> bool:
         return _number(error) in {1146, 1049}  # no such table, no such database
