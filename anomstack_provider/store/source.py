@@ -11,7 +11,7 @@ import pandas as pd
 
 from anomstack_provider.store.dialects import source_dialect
 from anomstack_provider.store.errors import SourceError, StoreBusy
-from anomstack_provider.store.session import LOCK_WAIT, Dialect, hook_name, patience
+from anomstack_provider.store.session import LOCK_WAIT, Dialect, hook_name, patience, without_token
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SHOWN = 2000
-_TOKEN = re.compile(r"(motherduck_token=)[^&\s'\"]+")
 
 
 def read_sql(hook: DbApiHook, sql: str, *, lock_wait: float = LOCK_WAIT) -> pd.DataFrame:
@@ -66,7 +65,7 @@ def _run(
                     return run(dialect, hook, translated, wait)
                 except Exception as second:
                     error.add_note(f"Translated from the dialect of {written_in} it failed as well: {second}")
-        reason = _TOKEN.sub(r"\1***", str(error).strip())
+        reason = without_token(str(error).strip())
         raise SourceError(f"{hook_name(hook)} refused the SQL: {reason}\nThe SQL was:\n{_shown(sql)}") from error
 
 
@@ -154,5 +153,5 @@ def _days_from_now(node: Any) -> Any:
 
 
 def _shown(sql: str) -> str:
-    text = _TOKEN.sub(r"\1***", sql.strip())
+    text = without_token(sql.strip())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}\n... ({len(text) - _SHOWN} more characters)"
