@@ -31,7 +31,8 @@ class AnomstackWatchOperator(BaseOperator):
         for task_id in sorted(self.upstream_task_ids):
             pulled = context["ti"].xcom_pull(task_ids=task_id)
             for summary in pulled if isinstance(pulled, list) else [pulled]:
-                failed = (summary or {}).get("outcomes", {}).get("failed", 0)
+                # A task that failed before its end left nothing, and ``publish`` leaves a number.
+                failed = summary.get("outcomes", {}).get("failed", 0) if isinstance(summary, dict) else 0
                 if failed:
                     reasons = {n: why for n, why in summary["not_evaluated"].items() if why.startswith("failed")}
                     lines.append(f"{task_id}: {failed} metrics failed: {reasons}")

@@ -23,8 +23,8 @@ def explained(error: Exception, dialect: Dialect, hook: DbApiHook, table: str, m
     """
     Return what to raise for ``error``, which a statement on ``table`` ended with.
 
-    It is a :class:`TableChanged` where the table lacks a column, or refuses what is put into one; a lost connection, and
-    whatever is not about the table, is ``error`` itself.
+    It is a :class:`TableChanged` where the table lacks a column, or refuses what is put into one; a lost connection,
+    and whatever is not about the table, is ``error`` itself.
 
     :param made_by: the template that makes the table, which says what columns it has.
     """

@@ -263,8 +263,8 @@ class MetricStore:
         )
         if kept and kept[0][0] == round(kept[0][0]):
             raise TableChanged(
-                f"{hook_name(self._hook)}: table {self.table!r} keeps {row['metric_value']} in its column metric_value as "
-                f"{kept[0][0]}. Nothing was written. Change the column's type to DOUBLE."
+                f"{hook_name(self._hook)}: table {self.table!r} keeps {row['metric_value']} in its column metric_value "
+                f"as {kept[0][0]}. Nothing was written. Change the column's type to DOUBLE."
             )
         self._keeps_fractions = True
 

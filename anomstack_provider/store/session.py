@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Value = str | int | float | datetime | None
 
+_TOKEN = re.compile(r"(motherduck_token=)[^&\s'\"]+")
+
 LOCK_WAIT = 60.0
 """Seconds to wait for a database that someone else has locked, unless the caller says otherwise."""
 
@@ -140,7 +142,15 @@ class Dialect:
     @contextmanager
     def connected(self, hook: DbApiHook, wait: float = LOCK_WAIT) -> Iterator[Any]:
         """Open a connection with UTC as its time zone; closing it takes back what was not committed."""
-        with closing(self.open(hook, wait)) as connection:
+        try:
+            opened = self.open(hook, wait)
+        except Exception as error:
+            if self.is_contention(error) or without_token(str(error)) == str(error):
+                raise
+            # Not chained: a log shows what an error was caused by as well.
+            reason = f"{type(error).__name__}: {without_token(str(error))}"
+            raise StoreError(f"{hook_name(hook)} cannot be opened: {reason}") from None
+        with closing(opened) as connection:
             self.prepare(connection, wait)
             yield connection
 
@@ -316,7 +326,12 @@ def utc_naive(moment: datetime) -> datetime:
 def hook_name(hook: DbApiHook) -> str:
     """Return what a person knows the database by: the path of an embedded one, or the connection id."""
     path = getattr(hook, "path", None)
-    return str(path) if path else f"connection {hook.get_conn_id()!r}"
+    return without_token(str(path)) if path else f"connection {hook.get_conn_id()!r}"
+
+
+def without_token(text: str) -> str:
+    """Return a text with MotherDuck's token, which stands in the path of a database, blotted out."""
+    return _TOKEN.sub(r"\1***", text)
 
 
 @cache

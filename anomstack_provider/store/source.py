@@ -11,7 +11,7 @@ import pandas as pd
 
 from anomstack_provider.store.dialects import source_dialect
 from anomstack_provider.store.errors import SourceError, StoreBusy
-from anomstack_provider.store.session import LOCK_WAIT, Dialect, hook_name, patience
+from anomstack_provider.store.session import LOCK_WAIT, Dialect, hook_name, patience, without_token
 
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SHOWN = 2000
-_TOKEN = re.compile(r"(motherduck_token=)[^&\s'\"]+")
 
 
 def read_sql(hook: DbApiHook, sql: str, *, lock_wait: float = LOCK_WAIT) -> pd.DataFrame:
@@ -175,7 +174,7 @@ def _where(dialect: Dialect, error: Exception, sql: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return _TOKEN.sub(r"\1***", str(error).strip())
+    return without_token(str(error).strip())
 
 
 def _unread(error: Any) -> str:
@@ -188,5 +187,5 @@ def _unread(error: Any) -> str:
 
 
 def _shown(sql: str) -> str:
-    text = _TOKEN.sub(r"\1***", sql.strip())
+    text = without_token(sql.strip())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}\n... ({len(text) - _SHOWN} more characters)"

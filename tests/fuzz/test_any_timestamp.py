@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -113,12 +114,8 @@ def test_anything_in_the_place_of_a_time_is_one_or_is_refused_beside_good_rows(o
 
 @given(st.text(max_size=30) | st.text("0123456789-:T.Z+ W", max_size=30), ZONES)
 def test_any_text_is_a_moment_of_the_config_or_a_value_error(text: str, zone: str) -> None:
-    try:
-        moment = as_utc(parse_moment(text), zone)
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert moment.utcoffset() == dt.timedelta(0)
+    with suppress(ValueError):  # whatever else it raises fails this test
+        assert as_utc(parse_moment(text), zone).utcoffset() == dt.timedelta(0)
 
 
 @given(instants(), instants())

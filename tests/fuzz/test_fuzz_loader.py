@@ -1,4 +1,4 @@
-"""A bounded run of the fuzzer on the loader, from the same seed each time; ``fuzz_loader.py`` runs as long as one likes."""
+"""A bounded run of the fuzzer on the loader, from one seed; ``fuzz_loader.py`` itself runs as long as one likes."""
 
 from __future__ import annotations
 

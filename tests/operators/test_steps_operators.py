@@ -291,12 +291,13 @@ def test_a_batch_that_does_not_ingest_has_no_query_to_show(
 def test_the_watch_fails_naming_steps_and_metrics(task) -> None:
     with DAG("d", schedule=None):
         watch = AnomstackWatchOperator(task_id="watch")
-        steps = [AnomstackScoreOperator(task_id=name, config=KEYS) for name in ("train", "score", "alert")]
+        steps = [AnomstackScoreOperator(task_id=name, config=KEYS) for name in ("train", "score", "alert", "publish")]
         steps >> watch
     failed = {"outcomes": {"failed": 1}, "not_evaluated": {"calls": "failed: it is broken"}}
     run = task(watch)
     # Two shards of train; score failed before it could say anything; alert is fine.
     run.ti.left_by.update(train=[{"outcomes": {"trained": 2}}, failed], score=None, alert={"outcomes": {"alerted": 1}})
+    run.ti.left_by.update(publish=2)  # what it leaves is a number
     with pytest.raises(AirflowFailException) as caught:
         run.run()
     assert "train: 1 metrics failed: {'calls': 'failed: it is broken'}" in str(caught.value)

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of PostgreSQL that cuts the line at a statement of one's choice: before it, or after its answer."""
+"""A TCP proxy in front of PostgreSQL that cuts the line at a chosen statement: before it, or after it was done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
-# Of PostgreSQL's protocol: a simple query; the begin and the end of an extended one; the server is done, or waits for data.
+# Of PostgreSQL's protocol: a simple query; begin and end of an extended one; the server is done, or waits for data.
 _QUERY, _PARSE, _SYNC = b"Q", b"P", b"S"
 _READY, _COPY_IN = b"Z", b"G"
 

@@ -86,7 +86,7 @@ def test_a_further_column_that_must_have_a_value_is_named(database: Any, store: 
         "CREATE TABLE metrics (metric_timestamp TIMESTAMP, metric_batch VARCHAR(99), metric_name VARCHAR(99), "
         "metric_type VARCHAR(99), metric_value DOUBLE PRECISION, metadata VARCHAR(99), author VARCHAR(9) NOT NULL)"
     )
-    with pytest.raises(TableChanged, match="table 'metrics' .*author"):
+    with pytest.raises(TableChanged, match=r"table 'metrics' .*author"):
         store.replace(old)
     assert before == [(5,)]
     assert database.run("SELECT count(*) FROM metrics") == [(0,)]
@@ -126,7 +126,7 @@ def test_text_in_the_place_of_values_is_named(make_database: Any, engine: str) -
     database = make_database(engine)
     database.run(f"CREATE TABLE metrics ({declared()})")
     database.run("INSERT INTO metrics VALUES ('2024-01-01 00:00:00', 'sales', 'm', 'metric', 'many', NULL)")
-    with pytest.raises(TableChanged, match="table 'metrics' .*many"):
+    with pytest.raises(TableChanged, match=r"table 'metrics' .*many"):
         MetricStore(database.hook(), "metrics", "sales").read(["metric"], since=None, until=LATE)
 
 
