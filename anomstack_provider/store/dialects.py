@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from anomstack_provider.store.engines.duckdb import DuckDB
 from anomstack_provider.store.engines.postgres import Postgres
+from anomstack_provider.store.engines.snowflake import Snowflake
 from anomstack_provider.store.engines.sqlite import SQLite
 from anomstack_provider.store.errors import UnsupportedEngine
 from anomstack_provider.store.session import Dialect, hook_name
@@ -22,6 +23,7 @@ DIALECTS: dict[str, Dialect] = {
     "duckdb": DuckDB(),
     "postgres": _POSTGRES,
     "postgresql": _POSTGRES,
+    "snowflake": Snowflake(),
     "sqlite": SQLite(),
 }
 """By connection type, and by the names that hooks have for their dialect."""

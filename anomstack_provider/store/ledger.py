@@ -93,8 +93,8 @@ class DeliveryLedger:
         )
 
         def insert(session: Session) -> int:
-            session.lock()
             session.stage(_STAGED, staged)
+            session.lock()
             return session.execute(session.template("record_deliveries"), now=now)
 
         return self._run(insert)
@@ -123,8 +123,8 @@ class DeliveryLedger:
         """
 
         def update(session: Session) -> list[Delivery]:
-            session.lock()
             _stage_claims(session, deliveries)
+            session.lock()
             session.execute(session.template("begin_deliveries"), now=now)
             return _deliveries(session.rows(session.template("begun_deliveries")))
 
@@ -134,8 +134,8 @@ class DeliveryLedger:
         """Mark what one message told as acknowledged by its provider at ``now``; it is never claimed again."""
 
         def update(session: Session) -> int:
-            session.lock()
             _stage_claims(session, deliveries)
+            session.lock()
             return session.execute(session.template("deliveries_sent"), now=now)
 
         self._run(update)
@@ -144,8 +144,8 @@ class DeliveryLedger:
         """Give claimed deliveries back as ``status``; nothing happens to those that someone else has by now."""
 
         def update(session: Session) -> int:
-            session.lock()
             _stage_claims(session, deliveries)
+            session.lock()
             text = error and error[:_ERROR_LENGTH]
             return session.execute(session.template("give_back_deliveries", "outcome"), status=status, error=text)
 
@@ -155,8 +155,8 @@ class DeliveryLedger:
         """Give claimed deliveries back as they were."""
 
         def update(session: Session) -> int:
-            session.lock()
             _stage_claims(session, deliveries)
+            session.lock()
             return session.execute(session.template("give_back_deliveries"))
 
         self._run(update)

@@ -63,7 +63,11 @@ class Session:
         return self.dialect.columns(self.connection, *self._spelled(sql, values))
 
     def stage(self, name: str, frame: pd.DataFrame) -> None:
-        """Make ``frame`` readable as the table ``name`` to the statements that follow in this session."""
+        """
+        Make ``frame`` readable as the table ``name`` to the statements that follow in this session.
+
+        Before :meth:`lock`, because in some engines making a table ends the transaction.
+        """
         self.dialect.stage(self.connection, name, frame)
 
     def time_column(self) -> str:
