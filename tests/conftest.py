@@ -1,7 +1,8 @@
 """
 What holds for every test: an Airflow home of its own, none of the caller's settings, no skips in CI.
 
-Fixtures live in the ``conftest.py`` of the folder that uses them, those of alerts and servers in ``alert_fixtures``.
+Fixtures live in the ``conftest.py`` of the folder that uses them, those of alerts and servers in ``alert_fixtures``,
+databases in ``database_fixtures``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from hypothesis import settings
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
-pytest_plugins = ["tests.alert_fixtures", "tests.llm_fixtures"]
+pytest_plugins = ["tests.alert_fixtures", "tests.database_fixtures", "tests.llm_fixtures"]
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

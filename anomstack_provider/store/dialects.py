@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anomstack_provider.store.engines.duckdb import DuckDB
+from anomstack_provider.store.engines.mysql import MySQL
 from anomstack_provider.store.engines.postgres import Postgres
 from anomstack_provider.store.engines.snowflake import Snowflake
 from anomstack_provider.store.engines.sqlite import SQLite
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _POSTGRES = Postgres()
 DIALECTS: dict[str, Dialect] = {
     "duckdb": DuckDB(),
+    "mysql": MySQL(),
     "postgres": _POSTGRES,
     "postgresql": _POSTGRES,
     "snowflake": Snowflake(),

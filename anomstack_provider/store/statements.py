@@ -22,7 +22,8 @@ from typing import Any
 
 _OPTIONAL = re.compile(r"\s*-- only with: (\w+)\s*$")
 _COMMENT = re.compile(r"\s*--.*$")
-_TABLE = "anomstack_target"
+TARGET = "anomstack_target"
+"""What ``{table}`` is called while a template is parsed."""
 
 
 class Native(str):
@@ -79,6 +80,6 @@ def translate(sql: str, engine: str, rewrite: Callable[[Any], Any], placeholder:
     def spell(node: Any) -> Any:
         return exp.var(placeholder(node.name)) if isinstance(node, exp.Placeholder) else node
 
-    tree = sqlglot.parse_one(sql.replace("{table}", _TABLE), read="duckdb")
+    tree = sqlglot.parse_one(sql.replace("{table}", TARGET), read="duckdb")
     translated: str = rewrite(tree).transform(spell).sql(dialect=engine)
-    return translated.replace(_TABLE, "{table}")
+    return translated.replace(TARGET, "{table}")

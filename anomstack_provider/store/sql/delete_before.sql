@@ -1,4 +1,4 @@
--- At most $most rows of the batch, where rows can be told, so that no transaction is long; the keys of
+-- At most $most rows of the batch, where the engine can count them, so that no transaction is long; the keys of
 -- anomstack_staged stay.
 DELETE FROM {table}
 WHERE rowid IN ( -- only with: rowid
@@ -12,4 +12,5 @@ WHERE -- only with: no_rowid
             SELECT metric_name, metric_type, metric_timestamp FROM anomstack_staged -- only with: spare
         ) -- only with: spare
     LIMIT $most -- only with: rowid
+LIMIT $most -- only with: delete_limit
 ) -- only with: rowid
