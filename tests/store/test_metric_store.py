@@ -38,7 +38,7 @@ def store(database):
 
 
 def test_what_is_written_is_read_back_to_the_bit_and_the_microsecond(database, frame, store):
-    zero = 0.0 if database.engine == "sqlite" else -0.0  # SQLite keeps no sign of a zero
+    zero = 0.0 if database.engine in {"sqlite", "snowflake"} else -0.0  # some keep no sign of a zero
     values = [1e308, zero, 0.0, 5e-324, -1.7976931348623157e308, 0.1 + 0.2, 1 / 3, 123456789.123456789]
     texts = [None, "", '{"a": 1}', "back\\slash", "tab\tnew\nline\r", "\\N", "it's", "\u2603 \U0001f4c8"]
     times = [T0.replace(tzinfo=None) + timedelta(microseconds=step) for step in range(len(values))]
@@ -272,7 +272,7 @@ def test_a_table_is_looked_at_with_all_its_columns(database, frame, store):
     store.replace(frame([("m", "metric", hours(1)[0], 1.0)]))
     assert store.has_table()
     database.run("CREATE TABLE half (metric_timestamp TIMESTAMP, metric_batch VARCHAR(9), metric_value FLOAT)")
-    with pytest.raises(Exception, match="metric_name"):
+    with pytest.raises(Exception, match="(?i)metric_name"):
         MetricStore(database.hook(), "half", "sales").has_table()
 
 

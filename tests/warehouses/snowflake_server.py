@@ -7,8 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 import duckdb
+import fakesnow.arrow
 import fakesnow.cursor
 import fakesnow.server
+import pyarrow as pa
 import snowflake.connector.errors
 import sqlglot
 import uvicorn
@@ -36,7 +38,22 @@ def _with_codes(self: Any, statement: Any, *args: Any, **kwargs: Any) -> None:
         raise snowflake.connector.errors.ProgrammingError(msg=str(error), errno=100183, sqlstate="P0000") from error
 
 
+_timestamps = fakesnow.arrow.timestamp_to_sf_struct
+
+
+def _with_nulls(times: pa.ChunkedArray) -> pa.StructArray:
+    """Keep a time that is NULL, where fakesnow sends the year 1970."""
+    times = times.combine_chunks()
+    sent = _timestamps(times)
+    fields = list(sent.type)
+    parts = [sent.field(number).fill_null(0) for number in range(len(fields))]
+    return pa.StructArray.from_arrays(parts, fields=fields, mask=times.is_null())
+
+
 fakesnow.cursor.FakeSnowflakeCursor._execute = _with_codes  # type: ignore[method-assign]
+fakesnow.arrow.timestamp_to_sf_struct = _with_nulls
+# It looks for session variables in the texts of a statement as well.
+fakesnow.cursor.FakeSnowflakeCursor._inline_variables = lambda self, sql: sql  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     uvicorn.run(fakesnow.server.app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")

@@ -1,0 +1,30 @@
+"""
+The promises of the store on warehouses: on an emulator or in process, each through its real hook and driver.
+
+They need an environment of their own, ``make test-warehouses``; elsewhere these tests are deselected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.database_fixtures import Database
+from tests.store.conftest import frame, processes, stored, tapped  # noqa: F401
+from tests.warehouses.snowflake_fixtures import snowflake_database, snowflake_port  # noqa: F401
+
+WAREHOUSES = ["snowflake"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker("warehouse")
+
+
+@pytest.fixture(params=WAREHOUSES)
+def database(request: pytest.FixtureRequest, make_database: Callable[[str], Database]) -> Database:
+    return make_database(request.param)
