@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anomstack_provider.store.engines.clickhouse import ClickHouse
 from anomstack_provider.store.engines.duckdb import DuckDB
 from anomstack_provider.store.engines.mysql import MySQL
 from anomstack_provider.store.engines.postgres import Postgres
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _POSTGRES = Postgres()
 DIALECTS: dict[str, Dialect] = {
+    "clickhouse": ClickHouse(),
     "duckdb": DuckDB(),
     "mysql": MySQL(),
     "postgres": _POSTGRES,

@@ -247,7 +247,7 @@ class Dialect:
             execute(cursor, sql, values)
             if cursor.description is None:
                 raise StoreError("the statement returns no rows, so there is nothing to read")
-            names = _distinct([column[0] for column in cursor.description])
+            names = distinct_names([column[0] for column in cursor.description])
             rows = cursor.fetchall()
             parts: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(names)
             return dict(zip(names, parts, strict=True))
@@ -324,7 +324,7 @@ def _expression(dialect: Dialect, sql: str) -> str:
     return dialect.translated(f"SELECT {sql}").removeprefix("SELECT ")
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
+def distinct_names(names: Sequence[str]) -> list[str]:
     seen: dict[str, int] = {}
     result = []
     for name in names:

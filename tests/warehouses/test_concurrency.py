@@ -1,10 +1,8 @@
-"""Several processes on one warehouse: the tests of the store, smaller, as an emulator takes a second for a replacement."""
+"""Several writers on one warehouse: the tests of the store, smaller, as an emulator takes a second for a replacement."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-
-import pytest
 
 from anomstack_provider.store.ledger import Delivery, DeliveryLedger
 from anomstack_provider.store.metric_store import MetricStore
@@ -15,7 +13,7 @@ NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 SHARED = [(f"shared {number}", "metric", START) for number in range(5)]
 
 
-def test_writers_lose_nothing_and_no_reader_sees_half_of_a_replacement(database, frame, processes):
+def test_writers_lose_nothing_and_no_reader_sees_half_of_a_replacement(database, frame, workers):
     def writer(number):
         def work():
             for turn in range(2):
@@ -32,14 +30,14 @@ def test_writers_lose_nothing_and_no_reader_sees_half_of_a_replacement(database,
             assert len(values) in (0, len(SHARED))
             assert values.nunique() <= 1, "half of a replace was seen"
 
-    processes.all([*(writer(number) for number in range(3)), reader])
+    workers.all([*(writer(number) for number in range(3)), reader])
 
     found = MetricStore(database.hook(), "metrics", "sales").read(["metric"], since=None, until=LATE)
     assert len(found) == 3 * 2 + len(SHARED)
     assert database.run("SELECT count(*) FROM metrics") == [(3 * 2 + len(SHARED),)]
 
 
-def test_processes_that_claim_at_once_share_without_overlap(database, processes, tmp_path):
+def test_workers_that_claim_at_once_share_without_overlap(database, workers, tmp_path):
     ledger = DeliveryLedger(database.hook(), "metrics", "sales")
     ledger.record([Delivery(f"e{number}", "opened", "mail", "sales", "{}") for number in range(6)], NOW)
 
@@ -53,24 +51,7 @@ def test_processes_that_claim_at_once_share_without_overlap(database, processes,
 
         return work
 
-    processes.all([claimant(number) for number in range(4)])
+    workers.all([claimant(number) for number in range(4)])
     told = [line for file in tmp_path.glob("*.claimed") for line in file.read_text().splitlines()]
     assert sorted(told) == [f"e{number}" for number in range(6)]
     assert {delivery.status for delivery in ledger.of_events(told)} == {"sent"}
-
-
-@pytest.mark.parametrize("statement", ["DELETE", "INSERT INTO", "COMMIT"])
-def test_a_replacement_that_fails_leaves_the_old_rows(database, frame, stored, tapped, statement):
-    store = MetricStore(database.hook(), "metrics", "sales")
-    store.replace(frame([(*key, 1.0) for key in SHARED]))
-    before = stored(store)
-
-    def cut(name, args):
-        if name == "execute" and args[0].startswith(statement) and "staged " not in args[0].split("(")[0]:
-            raise ConnectionError("the line is cut")
-
-    broken = MetricStore(tapped(database.hook(), cut), "metrics", "sales")
-    with pytest.raises(ConnectionError):
-        broken.replace(frame([(*key, 2.0) for key in SHARED[:3]]), clear=frame([(*key, 0.0) for key in SHARED]))
-    assert stored(store) == before
-    assert store.replace(frame([(*key, 3.0) for key in SHARED])) == 5  # nothing is locked
