@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anomstack_provider.store.engines.bigquery import BigQuery
 from anomstack_provider.store.engines.clickhouse import ClickHouse
 from anomstack_provider.store.engines.duckdb import DuckDB
 from anomstack_provider.store.engines.mysql import MySQL
@@ -20,10 +21,13 @@ from anomstack_provider.store.session import Dialect, hook_name
 if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+_BIGQUERY = BigQuery()
 _POSTGRES = Postgres()
 DIALECTS: dict[str, Dialect] = {
+    "bigquery": _BIGQUERY,
     "clickhouse": ClickHouse(),
     "duckdb": DuckDB(),
+    "gcpbigquery": _BIGQUERY,
     "mysql": MySQL(),
     "postgres": _POSTGRES,
     "postgresql": _POSTGRES,

@@ -14,10 +14,11 @@ import pytest
 
 from tests.database_fixtures import Database
 from tests.store.conftest import Processes, frame, processes, stored, tapped  # noqa: F401
+from tests.warehouses.bigquery_fixtures import bigquery_database, bigquery_port  # noqa: F401
 from tests.warehouses.clickhouse_fixtures import clickhouse_database, clickhouse_path  # noqa: F401
 from tests.warehouses.snowflake_fixtures import snowflake_database, snowflake_port  # noqa: F401
 
-WAREHOUSES = ["clickhouse", "snowflake"]
+WAREHOUSES = ["bigquery", "clickhouse", "snowflake"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
