@@ -16,6 +16,9 @@ new_venv = $(PYTHON) -m venv $(1)
 install = $(1)/bin/python -m pip install --quiet
 endif
 
+# The extra mysql is compiled, so it comes where its headers are; without, the tests on MariaDB say what is missing.
+MYSQL := $(shell pkg-config --exists mysqlclient 2>/dev/null && echo ,mysql)
+
 BIN = $(VENV)/bin
 SHELL = /bin/bash
 .SHELLFLAGS = -euo pipefail -c
@@ -36,12 +39,12 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 
 $(VENV)/.dev: pyproject.toml constraints.txt
 	$(call new_venv,$(VENV))
-	$(call install,$(VENV)) -c constraints.txt -e '.[dev]'
+	$(call install,$(VENV)) -c constraints.txt -e '.[dev$(MYSQL)]'
 	touch $@
 
 $(VENV_LOWEST)/.test: pyproject.toml constraints-lowest.txt
 	$(call new_venv,$(VENV_LOWEST))
-	$(call install,$(VENV_LOWEST)) -c constraints-lowest.txt -e '.[test]' apache-airflow==$(LOWEST_AIRFLOW)
+	$(call install,$(VENV_LOWEST)) -c constraints-lowest.txt -e '.[test$(MYSQL)]' apache-airflow==$(LOWEST_AIRFLOW)
 	touch $@
 
 test: lint types unit system ## lint, types, and the whole suite
@@ -86,10 +89,10 @@ compose-test: ## bring docker-compose.yaml up, run the demo's DAG in it, look fo
 
 # Newest releases of everything, and the oldest of what pyproject.toml names, for the Python of $(PYTHON). Needs uv.
 constraints: ## pin anew what `make test` and `make test-lowest` run on
-	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra dev \
+	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra dev --extra mysql \
 		--no-annotate --no-header --no-emit-package anomstack-provider \
 		pyproject.toml -o constraints.txt
-	echo 'apache-airflow==$(LOWEST_AIRFLOW)' | $(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra test \
+	echo 'apache-airflow==$(LOWEST_AIRFLOW)' | $(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra test --extra mysql \
 		--resolution lowest-direct --no-annotate --no-header --no-emit-package anomstack-provider \
 		pyproject.toml - -o constraints-lowest.txt
 

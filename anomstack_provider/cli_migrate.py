@@ -86,7 +86,7 @@ def _copy(folder: LoadedFolder, name: str, wanted: list[str] | None) -> int:
         else {one: batch.spec for one, batch in folder.batches.items()}
     )
     for one, spec in specs.items():
-        if (spec.conn_id, spec.table_key) == (conn_id, table):
+        if (spec.table_conn_id, spec.table_key) == (conn_id, table):
             raise ValueError(f"{one}: {name} is its table here too; it is read as it is, there is nothing to copy")
     source = ForeignTable(open_hook(conn_id, ""), table)
     held = source.batches()

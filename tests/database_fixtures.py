@@ -36,10 +36,17 @@ class Database:
     hook: Callable[[], Any]
     conn_id: str | None = None
 
+    @property
+    def datetime(self) -> str:
+        """The engine's type of a time to the microsecond without a zone; MySQL's TIMESTAMP is another thing."""
+        return "DATETIME(6)" if self.engine == "mysql" else "TIMESTAMP"
+
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements of the engine's own dialect beside the store; return the rows of the last one."""
         rows: list[tuple[Any, ...]] = []
         with closing(self.hook().get_conn()) as connection:
+            if self.engine == "mysql":
+                connection.set_character_set("utf8mb4")
             for statement in statements:
                 cursor = connection.cursor()
                 cursor.execute(statement)
@@ -202,7 +209,7 @@ def mysql_database(mariadb_socket: str, connected_database: Callable[..., Databa
     def make() -> Database:
         schema = f"s_{uuid.uuid4().hex[:12]}"
         with closing(MySQLdb.connect(unix_socket=mariadb_socket, user="root")) as connection:
-            connection.cursor().execute(f"CREATE DATABASE {schema}")
+            connection.cursor().execute(f"CREATE DATABASE {schema} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
         login = {"login": "root", "host": "localhost", "schema": schema, "extra": {"unix_socket": mariadb_socket}}
         return connected_database("mysql", {"conn_type": "mysql", **login})
 

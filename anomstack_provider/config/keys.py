@@ -86,7 +86,11 @@ class Storage(Section):
     db: Name = Field(default="duckdb", description="Kind of database, as Anomstack names it; conn_id decides if set.")
     conn_id: OptionalText = Field(
         default=None,
-        description="Airflow connection of source and metrics table; unset is the built-in DuckDB file.",
+        description="Airflow connection of the source, and of the metrics table; unset is the built-in DuckDB file.",
+    )
+    metrics_conn_id: OptionalText = Field(
+        default=None,
+        description="Airflow connection of the metrics table alone, where it is another than conn_id.",
     )
     table_key: Name = Field(default="metrics", description="Metrics table, with its schema if need be: schema.table.")
     gcp_project_id: OptionalText = Field(

@@ -425,6 +425,11 @@ class BatchSpec(
     def _is_changed(self, key: str) -> bool:
         return bool(getattr(self, key) != type(self).model_fields[key].get_default(call_default_factory=True))
 
+    @property
+    def table_conn_id(self) -> str | None:
+        """The connection of the metrics table; None for the built-in DuckDB file."""
+        return self.metrics_conn_id or self.conn_id
+
     def config_facts(self) -> dict[str, Any]:
         """Return the keys that determine a model, as plain JSON values."""
         facts: dict[str, Any] = self.model_dump(mode="json", include=set(_MODEL_KEYS))

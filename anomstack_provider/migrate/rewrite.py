@@ -24,7 +24,7 @@ _MODELS = ("model_configs", "model_combination_method", "preprocess_fn", "prepro
 _SCORES = ("alert_threshold", "alert_smooth_n")
 _RESAMPLING = ("freq", "freq_agg")
 _STEPS = ("score_cron_schedule", "alert_cron_schedule", "change_cron_schedule")
-_FIRST = ("metric_batch", "description", "disable_batch", "schedule", "conn_id", "db", "table_key")
+_FIRST = ("metric_batch", "description", "disable_batch", "schedule", "conn_id", "metrics_conn_id", "db", "table_key")
 _LAST = ("metric_tags", "ingest_sql", "ingest_fn")
 
 

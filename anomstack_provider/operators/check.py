@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 
 from anomstack_provider.runtime.airflow_compat import AirflowFailException
 from anomstack_provider.runtime.window import RunWindow
-from anomstack_provider.wiring.batches import load_folder, open_hook, open_metrics, open_stores
+from anomstack_provider.wiring.batches import load_folder, open_hook, open_metrics, open_source, open_stores
 from anomstack_provider.wiring.connections import connection_problems
 
 if TYPE_CHECKING:
@@ -97,6 +97,10 @@ def _checks(batch: LoadedBatch, as_of: datetime, connections: dict[str, bool]) -
         read_sql(open_hook(spec), "SELECT 1 AS one")
         return ()
 
+    def source_answers() -> Iterable[check.Finding]:
+        read_sql(open_source(spec), "SELECT 1 AS one")
+        return ()
+
     def is_writable() -> Iterable[check.Finding]:
         probe(open_stores(spec).models.files)
         return ()
@@ -109,7 +113,9 @@ def _checks(batch: LoadedBatch, as_of: datetime, connections: dict[str, bool]) -
 
     yield "keys", "", "", lambda: told("keys", batch.warnings, False)
     yield "connections", "", "", lambda: told("connections", connection_problems(spec, connections), True)
-    yield "database", "", f"database {spec.conn_id}", answers
+    yield "database", "", f"database {spec.table_conn_id}", answers
+    if spec.conn_id != spec.table_conn_id and spec.ingest_sql:
+        yield "source", "", f"database {spec.conn_id}", source_answers
     yield "metrics table", "database", "", lambda: check.metrics_table(spec, as_of, open_metrics(spec))
     yield "deliveries", "database", "", lambda: check.deliveries(ledger())
     yield "model store", "", f"model store {spec.model_path}", is_writable

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from anomstack_provider.store import statements
 from anomstack_provider.store.errors import StoreBusy, StoreError, TableMissing
+from anomstack_provider.store.position import Position
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,6 +171,10 @@ class Dialect:
         """Tell whether the engine refused only because of someone else, so that the same may succeed later."""
         return False
 
+    def position(self, error: BaseException, sql: str) -> Position | None:
+        """Return where in ``sql`` the engine found what it refused, if it says so."""
+        return None
+
     def is_missing(self, error: BaseException) -> bool:
         """Tell whether ``error`` says that there is no such table."""
         return False
@@ -254,13 +259,18 @@ class Dialect:
 
     def stage(self, connection: Any, name: str, frame: pd.DataFrame) -> None:
         """Load ``frame`` into a temporary table of this connection."""
-        declared = ", ".join(f"{column} {self.staged_type(column, frame[column])}" for column in frame.columns)
-        self.execute(connection, f"CREATE TEMPORARY TABLE {name} ({declared})", {})
+        declared = [f"{column} {self.staged_type(column, frame[column])}" for column in frame.columns]
+        indexed = self.staged_index(frame)
+        self.execute(connection, f"CREATE TEMPORARY TABLE {name} ({', '.join([*declared, *indexed])})", {})
         self.load(connection, name, frame)
 
     def staged_type(self, name: str, column: pd.Series[Any]) -> str:
         """Return the engine's type for a column of a staged frame."""
         return self.types.get(column.dtype.kind, self.text)
+
+    def staged_index(self, frame: pd.DataFrame) -> list[str]:
+        """Return the indexes that a staged table is declared with; most engines join without."""
+        return []
 
     def load(self, connection: Any, name: str, frame: pd.DataFrame) -> None:
         """Load ``frame`` into the table ``name``, whose columns are the frame's."""

@@ -59,15 +59,28 @@ def _run(
     except Exception as error:
         if dialect.is_contention(error):
             raise StoreBusy(f"{hook_name(hook)}: still busy after {wait:.3g} s: {error}") from error
+        from sqlglot.errors import SqlglotError
+
+        tried = [
+            f"{hook_name(hook)} refused the SQL{_in(dialect.engine)}{_where(dialect, error, sql)}: {_reason(error)}",
+            f"The SQL was:\n{_shown(sql)}",
+        ]
         for written_in in dialects:
-            translated = _translated(sql, dialect, written_in)
-            if translated is not None:
-                try:
-                    return run(dialect, hook, translated, wait)
-                except Exception as second:
-                    error.add_note(f"Translated from the dialect of {written_in} it failed as well: {second}")
-        reason = _TOKEN.sub(r"\1***", str(error).strip())
-        raise SourceError(f"{hook_name(hook)} refused the SQL: {reason}\nThe SQL was:\n{_shown(sql)}") from error
+            if dialect.engine in {"", written_in}:
+                continue
+            try:
+                translated = _translated(sql, dialect, written_in)
+            except SqlglotError as unread:
+                tried.append(f"Nor is it{_in(written_in)}: {_unread(unread)}")
+                continue
+            try:
+                return run(dialect, hook, translated, wait)
+            except Exception as second:
+                tried.append(
+                    f"Taken as SQL{_in(written_in)} it was refused too{_where(dialect, second, translated)}: "
+                    f"{_reason(second)}\nTranslated it was:\n{_shown(translated)}"
+                )
+        raise SourceError("\n".join(tried)) from error
 
 
 def _read(dialect: Dialect, hook: DbApiHook, sql: str, wait: float) -> pd.DataFrame:
@@ -113,23 +126,17 @@ def _without_semicolon(sql: str, dialect: Dialect) -> str:
     return sql[: tokens[-1].end + 1] if tokens else sql
 
 
-def _translated(sql: str, dialect: Dialect, written_in: str) -> str | None:
-    """Return SQL of a dialect in the database's own, None where there is nothing to translate or it is not."""
-    if dialect.engine in {"", written_in}:
-        return None
+def _translated(sql: str, dialect: Dialect, written_in: str) -> str:
+    """Return SQL of a dialect in the database's own; raises ``SqlglotError`` where it is none."""
     import sqlglot
     from sqlglot import exp
-    from sqlglot.errors import SqlglotError
 
     def spell(node: Any) -> Any:
         if isinstance(node, exp.Anonymous) and node.name.lower() == "get_current_timestamp":
             return exp.CurrentTimestamp()
         return _days_from_now(node) or node
 
-    try:
-        translated: str = sqlglot.parse_one(sql, read=written_in).transform(spell).sql(dialect=dialect.engine)
-    except SqlglotError:
-        return None
+    translated: str = sqlglot.parse_one(sql, read=written_in).transform(spell).sql(dialect=dialect.engine)
     return translated
 
 
@@ -151,6 +158,28 @@ def _days_from_now(node: Any) -> Any:
         return None
     length = exp.Interval(this=exp.Literal.string(str(-int(days[1]))), unit=exp.var("DAY"))
     return exp.Sub(this=exp.CurrentDate(), expression=length)
+
+
+def _in(dialect: str) -> str:
+    return f" in the dialect of {dialect}" if dialect else ""
+
+
+def _where(dialect: Dialect, error: Exception, sql: str) -> str:
+    position = dialect.position(error, sql)
+    return f" at {position}" if position else ""
+
+
+def _reason(error: Exception) -> str:
+    return _TOKEN.sub(r"\1***", str(error).strip())
+
+
+def _unread(error: Any) -> str:
+    """Return what sqlglot says of a text that it cannot read; its own message has codes for a terminal."""
+    found = (getattr(error, "errors", None) or [{}])[0]
+    if "line" not in found:
+        return re.sub(r"\x1b\[\d+m", "", str(error)).strip()
+    column = found["col"] - len(found.get("highlight") or "") + 1
+    return f"{str(found['description']).rstrip('.')}, at line {found['line']}, column {column}"
 
 
 def _shown(sql: str) -> str:

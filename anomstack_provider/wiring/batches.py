@@ -80,7 +80,14 @@ def open_metrics(spec: BatchSpec) -> MetricStore:
 
 
 def open_hook(spec: BatchSpec) -> Any:
-    """Return the SQL hook of the batch's connection, or of the embedded DuckDB file."""
+    """Return the SQL hook of the batch's metrics table and ledger, or of the embedded DuckDB file."""
+    from anomstack_provider.store.hooks import open_hook as open_sql_hook
+
+    return open_sql_hook(spec.table_conn_id, settings.duckdb_path())
+
+
+def open_source(spec: BatchSpec) -> Any:
+    """Return the SQL hook that the batch's ``ingest_sql`` is for, which may be another."""
     from anomstack_provider.store.hooks import open_hook as open_sql_hook
 
     return open_sql_hook(spec.conn_id, settings.duckdb_path())

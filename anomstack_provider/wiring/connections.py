@@ -39,6 +39,8 @@ def _wanted(spec: BatchSpec) -> dict[str, list[str]]:
     wanted: dict[str, list[str]] = {}
     if spec.conn_id:
         wanted[spec.conn_id] = ["conn_id"]
+    if spec.metrics_conn_id:
+        wanted.setdefault(spec.metrics_conn_id, []).append("metrics_conn_id")
     if not spec.disable_llmalert:
         wanted.setdefault(spec.llmalert_conn_id, []).append("llmalert_conn_id")
     # Without alerts the summary alone goes out, to alert_methods whatever the routes.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.runtime.user_function import UserFunctionError, call
 from anomstack_provider.wiring import settings
-from anomstack_provider.wiring.batches import open_hook
+from anomstack_provider.wiring.batches import open_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,10 +20,10 @@ _ARGUMENTS = ("data_interval_start", "data_interval_end", "as_of")
 
 
 def fetch_query(spec: BatchSpec, sql: str) -> pd.DataFrame:
-    """Run a rendered query on the batch's connection."""
+    """Run a rendered query on the connection of the batch's source."""
     from anomstack_provider.store.source import read_sql
 
-    return read_sql(open_hook(spec), sql)
+    return read_sql(open_source(spec), sql)
 
 
 def fetch_function(spec: BatchSpec, text: str, names: Mapping[str, Any]) -> pd.DataFrame:

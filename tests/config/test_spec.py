@@ -663,6 +663,7 @@ def test_the_hash_changes_with_what_determines_a_model(keys: dict[str, object]):
         {"alert_threshold": 0.9},
         {"schedule": "@daily"},
         {"conn_id": "x"},
+        {"metrics_conn_id": "x"},
         {"metric_tags": {"m": {"team": "x"}}},
         {"events": [{"name": "x", "start": "2024-05-01", "action": ["suppress", "annotate"]}]},
     ],

@@ -13,6 +13,7 @@ from anomstack_provider.cli import main
 from anomstack_provider.migrate.table import Copied, copy_batch
 from anomstack_provider.store.foreign import ForeignTable
 from anomstack_provider.store.metric_store import MetricStore
+from tests.database_fixtures import ENGINES
 
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 TYPES = ["metric", "score", "alert", "tholdalert", "change", "llmalert", "thumbsup", "thumbsdown"]
@@ -27,6 +28,8 @@ SOURCES = [
     ("postgres", "TIMESTAMP", "2024-01-02 12:00:00"),
     ("postgres", "TIMESTAMPTZ", "2024-01-02 14:00:00+02"),
     ("postgres", "TEXT", "2024-01-02T12:00:00"),
+    ("mysql", "DATETIME(6)", "2024-01-02 12:00:00"),
+    ("mysql", "TEXT", "2024-01-02T14:00:00+02:00"),
 ]
 
 
@@ -79,7 +82,7 @@ def source(request: pytest.FixtureRequest, make_database: Callable[[str], Any], 
     return ForeignTable(database.hook(), "old")
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "sqlite", "postgres"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_rows_are_copied_clean_once_and_nothing_of_them_again(
     source: ForeignTable, engine: str, make_database: Callable[[str], Any]
 ) -> None:
@@ -120,13 +123,13 @@ def test_a_value_without_end_is_left_out_and_its_neighbours_are_copied(make_data
     assert [row[0] for row in rows_of(target)] == ["fine"]
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "sqlite", "postgres"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("page", [1, 2, 7, 1000])
 def test_a_page_holds_as_many_rows_as_asked_or_one_time(
     engine: str, page: int, make_database: Callable[[str], Any]
 ) -> None:
     database = make_database(engine)
-    create(database, "TEXT" if engine == "sqlite" else "TIMESTAMP")
+    create(database, "TEXT" if engine == "sqlite" else database.datetime)
     insert(
         database,
         *(

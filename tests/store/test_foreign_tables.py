@@ -27,6 +27,12 @@ KINDS = [
     ("sqlite", "TEXT", "'2024-01-01T12:00:00'"),
     ("sqlite", "TEXT", "'2024-01-01T14:00:00.000000+02:00'"),
     ("sqlite", "TEXT", "'2024-01-01 12:00:00Z'"),
+    ("mysql", "DATETIME", "'2024-01-01 12:00:00'"),
+    ("mysql", "TIMESTAMP(6)", "'2024-01-01 07:00:00'"),  # written in the zone of the server
+    ("mysql", "TEXT", "'2024-01-01T12:00:00'"),
+    ("mysql", "VARCHAR(40)", "'2024-01-01T14:00:00.000000+02:00'"),
+    ("mysql", "TEXT", "'2024-01-01 06:30:00-0530'"),
+    ("mysql", "TEXT", "'2024-01-01 12:00:00Z'"),
 ]
 
 
@@ -74,8 +80,8 @@ def test_replacing_a_key_removes_all_its_duplicates(foreign, frame, stored):
 
 def test_duplicates_take_one_place_of_the_newest(database, frame, stored):
     database.run(
-        "CREATE TABLE metrics (metric_timestamp TIMESTAMP, metric_batch TEXT, metric_name TEXT, metric_type TEXT, "
-        "metric_value DOUBLE PRECISION, metadata TEXT)",
+        f"CREATE TABLE metrics (metric_timestamp {database.datetime}, metric_batch TEXT, metric_name TEXT, "
+        "metric_type TEXT, metric_value DOUBLE PRECISION, metadata TEXT)",
         *(
             f"INSERT INTO metrics VALUES ('2024-01-0{day} 00:00:00', 'sales', 'm', 'metric', {value}, NULL)"
             for day, value in [(3, 1), (3, 2), (3, 3), (2, 1), (2, 2), (1, 1), (1, 9)]
@@ -100,8 +106,8 @@ def test_the_last_of_many_equal_keys_is_the_one_the_table_holds_last(duckdb_file
 
 def test_a_missing_value_is_read_as_nan_and_no_metadata_as_none(database):
     database.run(
-        "CREATE TABLE metrics (metric_timestamp TIMESTAMP, metric_batch TEXT, metric_name TEXT, metric_type TEXT, "
-        "metric_value DOUBLE PRECISION, metadata TEXT)",
+        f"CREATE TABLE metrics (metric_timestamp {database.datetime}, metric_batch TEXT, metric_name TEXT, "
+        "metric_type TEXT, metric_value DOUBLE PRECISION, metadata TEXT)",
         "INSERT INTO metrics VALUES ('2024-01-01 00:00:00', 'sales', 'a', 'metric', NULL, NULL)",
         "INSERT INTO metrics VALUES ('2024-01-01 00:00:00', 'sales', 'b', 'metric', 1, 'text')",
     )

@@ -221,13 +221,13 @@ def test_hostile_names_and_times_without_a_zone(database, ledger):
         hostile.claim(name, NOW.replace(tzinfo=None), LEASE)
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+@pytest.mark.parametrize("engine", ["duckdb", "postgres", "mysql"])
 def test_it_stands_beside_the_metrics_in_their_schema(engine, make_database):
     database = make_database(engine)
     DeliveryLedger(database.hook(), "led.metrics", "sales").record([delivery("e")], NOW)
     assert database.run("SELECT count(*) FROM led.metrics_deliveries") == [(1,)]
-    if engine == "postgres":
-        database.run("DROP SCHEMA led CASCADE")
+    if engine != "duckdb":
+        database.run(f"DROP SCHEMA led {'CASCADE' if engine == 'postgres' else ''}")
 
 
 def test_whoever_asks_what_is_owed_makes_no_table(database):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from anomstack_provider.store.dialects import DIALECTS
 from anomstack_provider.store.errors import StoreError
 from anomstack_provider.store.metric_store import MetricStore
 
@@ -38,7 +39,8 @@ def store(database):
 
 
 def test_what_is_written_is_read_back_to_the_bit_and_the_microsecond(database, frame, store):
-    zero = 0.0 if database.engine in {"sqlite", "snowflake"} else -0.0  # some keep no sign of a zero
+    unsigned = {"sqlite", "mysql", "snowflake", "bigquery"}  # these keep no sign of a zero
+    zero = 0.0 if database.engine in unsigned else -0.0
     values = [1e308, zero, 0.0, 5e-324, -1.7976931348623157e308, 0.1 + 0.2, 1 / 3, 123456789.123456789]
     texts = [None, "", '{"a": 1}', "back\\slash", "tab\tnew\nline\r", "\\N", "it's", "\u2603 \U0001f4c8"]
     times = [T0.replace(tzinfo=None) + timedelta(microseconds=step) for step in range(len(values))]
@@ -50,6 +52,7 @@ def test_what_is_written_is_read_back_to_the_bit_and_the_microsecond(database, f
     assert list(read.columns) == ["metric_name", "metric_type", "metric_timestamp", "metric_value", "metadata"]
     assert read["metric_timestamp"].dtype == np.dtype("datetime64[us]")
     assert (read["metric_timestamp"].to_numpy() == rows["metric_timestamp"].to_numpy()).all()
+    print("VALUES", read["metric_value"].tolist())
     assert (read["metric_value"].to_numpy().view("u8") == np.array(values).view("u8")).all()
     assert read["metadata"].tolist() == texts
 
@@ -309,16 +312,17 @@ def test_an_impossible_table_key_is_refused(database, table):
         MetricStore(database.hook(), table, "sales")
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+@pytest.mark.parametrize("engine", ["duckdb", "postgres", "mysql"])
 def test_a_dotted_table_key_is_a_schema_and_a_table(engine, make_database, frame, stored):
     database = make_database(engine)
     store = MetricStore(database.hook(), "anoma ly.metrics", "sales")
     store.ensure_table()
     store.replace(frame([("m", "metric", hours(1)[0], 1.0)]))
     assert len(stored(store)) == 1
-    assert database.run('SELECT count(*) FROM "anoma ly"."metrics"') == [(1,)]
-    if database.engine == "postgres":
-        database.run('DROP SCHEMA "anoma ly" CASCADE')
+    quoted = DIALECTS[engine].quoted
+    assert database.run(f"SELECT count(*) FROM {quoted('anoma ly.metrics')}") == [(1,)]
+    if database.engine != "duckdb":
+        database.run(f"DROP SCHEMA {quoted('anoma ly')} {'CASCADE' if engine == 'postgres' else ''}")
 
 
 def test_nothing_to_write_is_fine(frame, store, stored):

@@ -19,6 +19,7 @@ from anomstack_provider.steps.score import score
 from anomstack_provider.steps.train import train
 from anomstack_provider.store.metric_store import MetricStore
 from anomstack_provider.wiring.batches import inline_spec, open_stores
+from tests.database_fixtures import ENGINES
 from tests.steps.conftest import at, noise
 
 WINDOW = RunWindow(at("2024-03-01"), at("2024-03-02"))
@@ -89,7 +90,7 @@ def run(spec: BatchSpec, models: Path) -> tuple[list[tuple[Any, ...]], list[tupl
     return scores, [(a.metric_name, a.kind, a.transition, str(a.bucket), a.why) for a in told]
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "sqlite", "postgres"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("sql", ["{% include './own/all.sql' %}", NEWEST], ids=["included", "newest"])
 def test_the_same_rows_from_a_query_are_the_same_scores_and_alerts(
     make_batch: Callable[..., Any], tmp_path: Path, engine: str, sql: str
@@ -110,7 +111,7 @@ def test_the_same_rows_from_a_query_are_the_same_scores_and_alerts(
     assert [a.metric_name for a in preview(own, WINDOW, open_stores(own).metrics).opened] == ["orders"]
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "sqlite", "postgres"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_what_the_query_calls_an_alert_is_one(make_batch: Callable[..., Any], tmp_path: Path, engine: str):
     batch = make_batch(engine)
     _, told = run(batch(alert_sql=JUDGED, disable_change=True), tmp_path / "models")

@@ -16,7 +16,7 @@ from anomstack_provider.store.source import read_sql, run_sql
 @pytest.fixture
 def sales(database):
     database.run(
-        "CREATE TABLE sales (day TIMESTAMP, shop TEXT, amount DOUBLE PRECISION)",
+        f"CREATE TABLE sales (day {database.datetime}, shop TEXT, amount DOUBLE PRECISION)",
         "INSERT INTO sales VALUES ('2024-01-01 00:00:00', 'a;b', 1.5), ('2024-01-02 00:00:00', '50%', NULL)",
     )
     return database
@@ -144,7 +144,7 @@ def test_a_statement_that_fails_changes_nothing(sales):
 def test_a_delete_in_the_dialect_of_sqlite_is_understood_everywhere(database):
     """Anomstack's own, whatever its database is."""
     database.run(
-        "CREATE TABLE rows_kept (day TIMESTAMP, what VARCHAR(9))",
+        f"CREATE TABLE rows_kept (day {database.datetime}, what VARCHAR(9))",
         "INSERT INTO rows_kept VALUES ('2020-01-01 00:00:00', 'old')",
         "INSERT INTO rows_kept VALUES ('2999-01-01 00:00:00', 'new')",
     )

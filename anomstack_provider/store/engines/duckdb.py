@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from anomstack_provider.store.engines.times import CAST, PLAIN, TEXT
 from anomstack_provider.store.errors import StoreError
 from anomstack_provider.store.file_lock import file_lock
+from anomstack_provider.store.position import Position
 from anomstack_provider.store.session import LOCK_WAIT, Dialect, Session, hook_name, patience, split
 
 if TYPE_CHECKING:
@@ -82,6 +84,13 @@ class DuckDB(Dialect):
         if isinstance(error, duckdb.TransactionException):
             return "conflict" in str(error).lower()
         return isinstance(error, duckdb.Error) and any(words in str(error) for words in self._IN_USE)
+
+    def position(self, error: BaseException, sql: str) -> Position | None:
+        told = re.search(r"^(LINE (\d+): )(.*)\n( *)\^", str(error), re.MULTILINE)
+        if told is None:
+            return None
+        cut = told[3].startswith("...")  # a long line is shown in part
+        return Position(int(told[2]), None if cut else len(told[4]) - len(told[1]) + 1)
 
     def is_missing(self, error: BaseException) -> bool:
         import duckdb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from anomstack_provider.store.engines.columns import plain_values
 from anomstack_provider.store.engines.times import CAST, PLAIN
 from anomstack_provider.store.errors import RowsRefused, StoreError
+from anomstack_provider.store.position import Position, of_text
 from anomstack_provider.store.session import Dialect, Value, execute, hook_name, utc_naive
 from anomstack_provider.store.statements import TARGET
 
@@ -22,11 +24,11 @@ _EXACT = "/*!80017 utf8mb4_0900_bin *//*M! utf8mb4_nopad_bin */"
 
 # The longest that fit together into the 3072 bytes that InnoDB has for a key.
 _LENGTHS = {
-    "metric_batch": 190,
-    "metric_type": 64,
+    "metric_batch": 200,
+    "metric_type": 60,
     "metric_name": 500,
-    "event_id": 190,
-    "transition": 64,
+    "event_id": 200,
+    "transition": 60,
     "channel": 500,
 }
 _NAMES = frozenset(_LENGTHS)
@@ -87,6 +89,14 @@ class MySQL(Dialect):
     def is_contention(self, error: BaseException) -> bool:
         # Lock wait timeout, deadlock, changed since it was read, deadlock of locks by name.
         return isinstance(error, _LockWait) or _number(error) in {1205, 1213, 1020, 3058}
+
+    def position(self, error: BaseException, sql: str) -> Position | None:
+        said = str(error.args[1]) if len(error.args) > 1 else ""
+        told = re.search(r"(?:near '(.*)' )?at line (\d+)$", said, re.DOTALL)
+        if told is None:
+            return None
+        line = int(told[2])
+        return of_text(sql, told[1] or "", line) or Position(line)
 
     def is_missing(self, error: BaseException) -> bool:
         return _number(error) in {1146, 1049}  # no such table, no such database
@@ -157,6 +167,11 @@ class MySQL(Dialect):
         if name in _LENGTHS:
             return f"VARCHAR({_LENGTHS[name]}) CHARACTER SET utf8mb4 COLLATE {_EXACT}"
         return super().staged_type(name, column)
+
+    def staged_index(self, frame: pd.DataFrame) -> list[str]:
+        # Without one a subquery of an UPDATE or a DELETE reads all of the table for each row.
+        keys = [name for name in ("metric_name", "metric_type", "metric_timestamp", "seq", "event_id") if name in frame]
+        return [f"INDEX ({', '.join(keys)})"]
 
     def load(self, connection: Any, name: str, frame: pd.DataFrame) -> None:
         for column in _LENGTHS.keys() & set(frame.columns):

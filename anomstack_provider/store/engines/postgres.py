@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomstack_provider.store.engines.columns import texts
 from anomstack_provider.store.engines.times import CAST, PLAIN, TEXT
+from anomstack_provider.store.position import Position, at_index
 from anomstack_provider.store.session import Dialect, execute
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ class Postgres(Dialect):
 
     def is_contention(self, error: BaseException) -> bool:
         return _sqlstate(error) in {"40001", "40P01"}  # serialization failure, deadlock
+
+    def position(self, error: BaseException, sql: str) -> Position | None:
+        told = getattr(getattr(error, "diag", None), "statement_position", None)
+        return at_index(sql, int(told) - 1) if told else None
 
     def is_missing(self, error: BaseException) -> bool:
         return _sqlstate(error) == "42P01"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from anomstack_provider.store.engines.columns import plain_values
+from anomstack_provider.store.position import Position, of_text
 from anomstack_provider.store.session import Dialect, Session, Value, utc_naive
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ class SQLite(Dialect):
 
     def is_contention(self, error: BaseException) -> bool:
         return isinstance(error, sqlite3.OperationalError) and "is locked" in str(error)
+
+    def position(self, error: BaseException, sql: str) -> Position | None:
+        told = re.search(r'near "(.*)": syntax error', str(error), re.DOTALL)
+        return of_text(sql, told[1]) if told else None
 
     def is_missing(self, error: BaseException) -> bool:
         return isinstance(error, sqlite3.OperationalError) and "no such table" in str(error)

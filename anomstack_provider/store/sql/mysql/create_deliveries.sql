@@ -1,10 +1,10 @@
 -- The delivery ledger, see the template of all engines; the collation and lengths are those of the metrics table.
 CREATE TABLE IF NOT EXISTS {table} (
     seq BIGINT NOT NULL,
-    event_id VARCHAR(190) NOT NULL,
-    transition VARCHAR(64) NOT NULL,
+    event_id VARCHAR(200) NOT NULL,
+    transition VARCHAR(60) NOT NULL,
     channel VARCHAR(500) NOT NULL,
-    metric_batch VARCHAR(190) NOT NULL,
+    metric_batch VARCHAR(200) NOT NULL,
     payload LONGTEXT NOT NULL,
     status VARCHAR(64) NOT NULL,
     attempts INTEGER NOT NULL,
