@@ -3,6 +3,7 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 VENV_LOWEST ?= .venv-lowest
+VENV_WAREHOUSES ?= .venv-warehouses
 # The oldest Airflow that the package claims and the suite runs on.
 LOWEST_AIRFLOW = 3.1.8
 
@@ -24,7 +25,7 @@ SHELL = /bin/bash
 .SHELLFLAGS = -euo pipefail -c
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint format types unit system test-lowest docs demo ui compose-test constraints clean
+.PHONY: help venv test lint format types unit system test-lowest test-warehouses docs demo ui compose-test constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,7 +63,7 @@ types: $(VENV)/.dev ## mypy
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev ## the tests that need no running Airflow (ARGS=... for pytest)
-	$(BIN)/pytest -n 2 --dist loadscope -m 'not system' $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadscope -m 'not system and not warehouse' $(ARGS)
 
 system: $(VENV)/.dev ## the tests against Airflow's real components and other servers
 	$(BIN)/pytest -m system $(ARGS)
@@ -74,6 +75,15 @@ test-lowest: $(VENV_LOWEST)/.test ## what meets Airflow, on the oldest Airflow a
 	$(VENV_LOWEST)/bin/pytest -n 2 --dist loadscope -m 'not system and not llm' $(ARGS) \
 		$(addprefix tests/,cli contract dag_factory delivery examples operators packaging runtime store ui wiring)
 	$(VENV_LOWEST)/bin/pytest -m 'system and not llm' $(ARGS) tests/system tests/ui
+
+$(VENV_WAREHOUSES)/.test: pyproject.toml constraints-warehouses.txt
+	$(call new_venv,$(VENV_WAREHOUSES))
+	$(call install,$(VENV_WAREHOUSES)) -c constraints-warehouses.txt -e '.[warehouses]'
+	touch $@
+
+# The emulators are slow, not heavy. bqemulator's plugin for pytest wants a container.
+test-warehouses: $(VENV_WAREHOUSES)/.test ## Snowflake, BigQuery and ClickHouse, on emulators or in process, and the others' hooks
+	$(VENV_WAREHOUSES)/bin/pytest -p no:bqemulator -m warehouse $(ARGS) tests/warehouses
 
 docs: $(VENV)/.dev ## write anew what in docs/ is made from the code
 	$(BIN)/python scripts/docs.py
@@ -95,6 +105,9 @@ constraints: ## pin anew what `make test` and `make test-lowest` run on
 	echo 'apache-airflow==$(LOWEST_AIRFLOW)' | $(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra test --extra mysql \
 		--resolution lowest-direct --no-annotate --no-header --no-emit-package anomstack-provider \
 		pyproject.toml - -o constraints-lowest.txt
+	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra warehouses \
+		--no-annotate --no-header --no-emit-package anomstack-provider \
+		pyproject.toml -o constraints-warehouses.txt
 
 clean: ## remove the environments and what the tools leave behind
-	rm -rf $(VENV) $(VENV_LOWEST) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_WAREHOUSES) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

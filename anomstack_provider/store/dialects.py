@@ -14,6 +14,7 @@ from anomstack_provider.store.engines.duckdb import DuckDB
 from anomstack_provider.store.engines.mysql import MySQL
 from anomstack_provider.store.engines.postgres import Postgres
 from anomstack_provider.store.engines.snowflake import Snowflake
+from anomstack_provider.store.engines.sources import Databricks, Redshift, Trino
 from anomstack_provider.store.engines.sqlite import SQLite
 from anomstack_provider.store.errors import UnsupportedEngine
 from anomstack_provider.store.session import Dialect, hook_name
@@ -26,13 +27,16 @@ _POSTGRES = Postgres()
 DIALECTS: dict[str, Dialect] = {
     "bigquery": _BIGQUERY,
     "clickhouse": ClickHouse(),
+    "databricks": Databricks(),
     "duckdb": DuckDB(),
     "gcpbigquery": _BIGQUERY,
     "mysql": MySQL(),
     "postgres": _POSTGRES,
     "postgresql": _POSTGRES,
+    "redshift": Redshift(),
     "snowflake": Snowflake(),
     "sqlite": SQLite(),
+    "trino": Trino(),
 }
 """By connection type, and by the names that hooks have for their dialect."""
 
@@ -40,10 +44,11 @@ DIALECTS: dict[str, Dialect] = {
 def store_dialect(hook: DbApiHook) -> Dialect:
     """Return the dialect of a hook's engine; :class:`UnsupportedEngine` where no store can be kept."""
     dialect = source_dialect(hook)
-    if not dialect.engine:
+    if not dialect.engine or not dialect.keeps_metrics:
         raise UnsupportedEngine(
-            f"{hook_name(hook)} is of type {hook.conn_type!r}; metrics can be kept in: "
-            + ", ".join(sorted({known.engine for known in DIALECTS.values()}))
+            f"{hook_name(hook)} is of type {hook.conn_type!r}, which can be read from: set metrics_conn_id to a "
+            "connection in which metrics can be kept, to one of: "
+            + ", ".join(sorted({known.engine for known in DIALECTS.values() if known.keeps_metrics}))
         )
     dialect.check(hook)
     return dialect

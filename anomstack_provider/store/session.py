@@ -96,6 +96,8 @@ class Dialect:
 
     engine: ClassVar[str] = ""
     """The name that sqlglot has for the engine, and of the folder in ``sql`` with templates of its own."""
+    keeps_metrics: ClassVar[bool] = True
+    """Whether a metrics table and its ledger can be kept in the engine; from others is only read."""
     options: ClassVar[tuple[str, ...]] = ("rowid",)
     """
     Optional lines that the templates always have in this engine.

@@ -275,7 +275,7 @@ def test_a_table_is_looked_at_with_all_its_columns(database, frame, store):
     store.replace(frame([("m", "metric", hours(1)[0], 1.0)]))
     assert store.has_table()
     database.run("CREATE TABLE half (metric_timestamp TIMESTAMP, metric_batch VARCHAR(9), metric_value FLOAT)")
-    with pytest.raises(Exception, match="(?i)metric_name"):
+    with pytest.raises(Exception, match=r"(?i)metric_name"):
         MetricStore(database.hook(), "half", "sales").has_table()
 
 

@@ -31,9 +31,7 @@ def clickhouse_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def clickhouse_database(
-    clickhouse_path: Path, connected_database: Callable[..., Database]
-) -> Callable[[], Database]:
+def clickhouse_database(clickhouse_path: Path, connected_database: Callable[..., Database]) -> Callable[[], Database]:
     import clickhouse_connect
 
     def make() -> Database:

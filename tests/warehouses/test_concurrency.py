@@ -1,4 +1,4 @@
-"""Several writers on one warehouse: the tests of the store, smaller, as an emulator takes a second for a replacement."""
+"""Several writers on one warehouse: small tests, as an emulator takes a second for a replacement."""
 
 from __future__ import annotations
 

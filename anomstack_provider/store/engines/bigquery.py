@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from anomstack_provider.store.engines.columns import plain_values
 from anomstack_provider.store.engines.times import PLAIN
 from anomstack_provider.store.errors import StoreError
+from anomstack_provider.store.position import Position
 from anomstack_provider.store.session import Dialect, Session, split
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class BigQuery(Dialect):
     engine = "bigquery"
     options = ("no_rowid",)
     replacing = ("replace_staged",)
-    types = {"M": "DATETIME", "f": "FLOAT64", "b": "BOOL", "i": "INT64"}
+    types: ClassVar = {"M": "DATETIME", "f": "FLOAT64", "b": "BOOL", "i": "INT64"}
     text = "STRING"
 
     def open(self, hook: Any, wait: float) -> Any:
@@ -68,6 +70,10 @@ class BigQuery(Dialect):
     def is_contention(self, error: BaseException) -> bool:
         text = str(error)
         return "due to concurrent update" in text or "Transaction is aborted" in text
+
+    def position(self, error: BaseException, sql: str) -> Position | None:
+        told = re.search(r"at \[(\d+):(\d+)\]", str(error))
+        return Position(int(told[1]), int(told[2])) if told else None
 
     def is_missing(self, error: BaseException) -> bool:
         return getattr(error, "code", None) == 404

@@ -8,16 +8,16 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from anomstack_provider.store.engines.columns import plain_values
 from anomstack_provider.store.engines.times import PLAIN
 from anomstack_provider.store.errors import StoreError
+from anomstack_provider.store.position import Position, at_index
 from anomstack_provider.store.session import Dialect, Session, Value, distinct_names, split, utc_naive
 
 if TYPE_CHECKING:
     import pandas as pd
-    from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 _LEASE = 45.0  # seconds after which a lock that was not given back is taken over
 _POLL = 0.05
@@ -34,10 +34,10 @@ _SETTINGS = {
     "max_query_size": 1 << 28,
     "lightweight_deletes_sync": 2,
 }
-_LEDGER = (
-    "seq event_id transition channel metric_batch payload status attempts recorded_at tried_at sent_at error claims "
-    "claimed_by claimed_at"
-).split()
+_LEDGER = [
+    *("seq", "event_id", "transition", "channel", "metric_batch", "payload", "status", "attempts", "recorded_at"),
+    *("tried_at", "sent_at", "error", "claims", "claimed_by", "claimed_at"),
+]
 
 
 class _Taken(Exception):
@@ -77,7 +77,7 @@ class ClickHouse(Dialect):
     engine = "clickhouse"
     options = ("no_rowid",)
     replacing = ("insert_staged", "delete_cleared")
-    types = {"M": "DateTime64(6, 'UTC')", "f": "Float64", "b": "Bool", "i": "Int64"}
+    types: ClassVar = {"M": "DateTime64(6, 'UTC')", "f": "Float64", "b": "Bool", "i": "Int64"}
     text = "String"
 
     def open(self, hook: Any, wait: float) -> Any:
@@ -92,6 +92,13 @@ class ClickHouse(Dialect):
 
     def is_contention(self, error: BaseException) -> bool:
         return isinstance(error, _Taken)
+
+    def position(self, error: BaseException, sql: str) -> Position | None:
+        told = re.search(r"\(line (\d+), col (\d+)\)", str(error))
+        if told:
+            return Position(int(told[1]), int(told[2]))
+        told = re.search(r"position (\d+) \(", str(error))
+        return at_index(sql, int(told[1]) - 1) if told else None
 
     def is_missing(self, error: BaseException) -> bool:
         return getattr(error, "code", None) in {60, 81}  # unknown table, unknown database
@@ -222,7 +229,10 @@ class ClickHouse(Dialect):
             connection.lock = None
             return False
         for older in sorted(set(locks) - {number}):
-            connection.client.command(f"DROP TABLE IF EXISTS {_quoted(database)}.{_quoted(f'{name}_lock_{older}')} SYNC")
+            given_up = _quoted(f"{name}_lock_{older}")
+            connection.client.command(
+                f"DROP TABLE IF EXISTS {_quoted(database)}.{given_up} SYNC"
+            )
         return True
 
     def _locks(self, connection: Any, database: str, name: str) -> tuple[float, dict[int, str]]:
@@ -257,7 +267,7 @@ class ClickHouse(Dialect):
         if engine and "Replacing" not in engine[0][0]:
             raise StoreError(
                 f"{database}.{name} has the engine {engine[0][0]}, in which rows cannot be replaced: it can be read, and "
-                "copied into a new table with anomstack copy-table; metrics are written to a ReplacingMergeTree"
+                "copied into a new one with anomstack migrate; metrics are written to a ReplacingMergeTree"
             )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from anomstack_provider.store.engines.columns import plain_values
 from anomstack_provider.store.engines.times import PLAIN
+from anomstack_provider.store.position import Position
 from anomstack_provider.store.session import LOCK_WAIT, Dialect, Session, split
 from anomstack_provider.store.statements import Native
 
@@ -35,7 +36,7 @@ class Snowflake(Dialect):
 
     engine = "snowflake"
     options = ("no_rowid",)
-    types = {"M": "TIMESTAMP_NTZ", "f": "DOUBLE", "b": "BOOLEAN", "i": "BIGINT"}
+    types: ClassVar = {"M": "TIMESTAMP_NTZ", "f": "DOUBLE", "b": "BOOLEAN", "i": "BIGINT"}
 
     @contextmanager
     def connected(self, hook: DbApiHook, wait: float = LOCK_WAIT) -> Iterator[Any]:
@@ -59,6 +60,10 @@ class Snowflake(Dialect):
         return getattr(error, "errno", None) == 625 or (
             getattr(error, "sqlstate", None) in {"57014", "40001"} and "lock" in str(error).lower()
         )
+
+    def position(self, error: BaseException, sql: str) -> Position | None:
+        told = re.search(r"line (\d+) at position (\d+)", str(error))  # columns are counted from 0
+        return Position(int(told[1]), int(told[2]) + 1) if told else None
 
     def is_missing(self, error: BaseException) -> bool:
         return getattr(error, "errno", None) == 2003
