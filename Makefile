@@ -5,6 +5,7 @@ VENV ?= .venv
 VENV_LOWEST ?= .venv-lowest
 VENV_OBJECTS ?= .venv-objects
 AZURITE = azurite@3.37.0
+VENV_WAREHOUSES ?= .venv-warehouses
 # The oldest Airflow that the package claims and the suite runs on.
 LOWEST_AIRFLOW = 3.1.8
 
@@ -26,7 +27,7 @@ SHELL = /bin/bash
 .SHELLFLAGS = -euo pipefail -c
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help venv test lint format types unit system test-lowest test-object-stores docs demo ui compose-test constraints clean
+.PHONY: help venv test lint format types unit system test-lowest test-object-stores test-warehouses docs demo ui compose-test constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,7 +76,7 @@ types: $(VENV)/.dev ## mypy
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev ## the tests that need no running Airflow (ARGS=... for pytest)
-	$(BIN)/pytest -n 2 --dist loadscope -m 'not system and not objectstore' $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadscope -m 'not system and not objectstore and not warehouse' $(ARGS)
 
 system: $(VENV)/.dev ## the tests against Airflow's real components and other servers
 	$(BIN)/pytest -m system $(ARGS)
@@ -93,6 +94,15 @@ test-object-stores: $(VENV_OBJECTS)/.test $(VENV_OBJECTS)/.azurite ## models in 
 	PATH=$(abspath $(VENV_OBJECTS))/azurite/node_modules/.bin:$$PATH \
 		$(VENV_OBJECTS)/bin/pytest -n 2 --dist loadscope -m objectstore tests/artifacts $(ARGS)
 
+$(VENV_WAREHOUSES)/.test: pyproject.toml constraints-warehouses.txt
+	$(call new_venv,$(VENV_WAREHOUSES))
+	$(call install,$(VENV_WAREHOUSES)) -c constraints-warehouses.txt -e '.[warehouses]'
+	touch $@
+
+# The emulators are slow, not heavy. bqemulator's plugin for pytest wants a container.
+test-warehouses: $(VENV_WAREHOUSES)/.test ## Snowflake, BigQuery and ClickHouse, on emulators or in process, and the others' hooks
+	$(VENV_WAREHOUSES)/bin/pytest -p no:bqemulator -m warehouse $(ARGS) tests/warehouses
+
 docs: $(VENV)/.dev ## write anew what in docs/ is made from the code
 	$(BIN)/python scripts/docs.py
 
@@ -106,7 +116,7 @@ compose-test: ## bring docker-compose.yaml up, run the demo's DAG in it, look fo
 	scripts/compose_test.sh
 
 # Newest releases of everything, and the oldest of what pyproject.toml names, for the Python of $(PYTHON). Needs uv.
-constraints: ## pin anew what `make test`, `make test-lowest` and `make test-object-stores` run on
+constraints: ## pin anew what the tests run on
 	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra dev --extra mysql \
 		--no-annotate --no-header --no-emit-package anomstack-provider \
 		pyproject.toml -o constraints.txt
@@ -116,6 +126,9 @@ constraints: ## pin anew what `make test`, `make test-lowest` and `make test-obj
 	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra test-objects \
 		--no-annotate --no-header --no-emit-package anomstack-provider \
 		pyproject.toml -o constraints-objects.txt
+	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra warehouses \
+		--no-annotate --no-header --no-emit-package anomstack-provider \
+		pyproject.toml -o constraints-warehouses.txt
 
 clean: ## remove the environments and what the tools leave behind
-	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_OBJECTS) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV_LOWEST) $(VENV_OBJECTS) $(VENV_WAREHOUSES) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

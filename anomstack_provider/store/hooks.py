@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow.exceptions import AirflowException
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.providers.duckdb.hooks.duckdb import DuckDBHook
 from airflow.sdk import BaseHook, Connection
@@ -52,6 +53,18 @@ class EmbeddedDuckDBHook(DuckDBHook):
         return connection
 
 
+_EXTRAS = {
+    "clickhouse": "clickhouse",
+    "databricks": "databricks",
+    "gcpbigquery": "bigquery",
+    "mysql": "mysql",
+    "redshift": "redshift",
+    "snowflake": "snowflake",
+    "trino": "trino",
+}
+"""Extras of this package that bring the provider of a connection type."""
+
+
 def open_hook(conn_id: str | None, duckdb_path: str) -> DbApiHook:
     """
     Return the hook of the Airflow connection ``conn_id``, or for None that of the DuckDB file ``duckdb_path``.
@@ -63,7 +76,7 @@ def open_hook(conn_id: str | None, duckdb_path: str) -> DbApiHook:
     if conn_id is None:
         return EmbeddedDuckDBHook(duckdb_path)
     connection = BaseHook.get_connection(conn_id)
-    hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
+    hook = _hook(connection, conn_id)
     if not isinstance(hook, DbApiHook):
         raise UnsupportedEngine(
             f"connection {conn_id!r} is of type {connection.conn_type!r}, which is no SQL database: "
@@ -71,3 +84,20 @@ def open_hook(conn_id: str | None, duckdb_path: str) -> DbApiHook:
         )
     hook.log_sql = False
     return hook
+
+
+def _hook(connection: Connection, conn_id: str) -> Any:
+    kind = str(connection.conn_type)
+    try:
+        if kind == "databricks":  # the hook of the connection type runs jobs; that for SQL is another
+            from airflow.providers.databricks.hooks.databricks_sql import DatabricksSqlHook
+
+            return DatabricksSqlHook(conn_id)
+        return connection.get_hook()  # type: ignore[no-untyped-call]
+    except (AirflowException, ImportError) as error:
+        if kind in _EXTRAS and (isinstance(error, ImportError) or "Unknown hook type" in str(error)):
+            raise UnsupportedEngine(
+                f"connection {conn_id!r} is of type {kind!r}, whose provider is not installed: "
+                f"pip install 'anomstack-provider[{_EXTRAS[kind]}]'"
+            ) from error
+        raise

@@ -94,8 +94,8 @@ class DeliveryLedger:
         )
 
         def insert(session: Session) -> int:
-            session.lock()
             session.stage(_STAGED, staged)
+            session.lock()
             return session.execute(session.template("record_deliveries"), now=now)
 
         return self._run(insert)
@@ -124,8 +124,8 @@ class DeliveryLedger:
         """
 
         def update(session: Session) -> list[Delivery]:
-            session.lock()
             _stage_claims(session, deliveries)
+            session.lock()
             session.execute(session.template("begin_deliveries"), now=now)
             return _deliveries(session.rows(session.template("begun_deliveries")))
 
@@ -135,8 +135,8 @@ class DeliveryLedger:
         """Mark what one message told as acknowledged by its provider at ``now``; it is never claimed again."""
 
         def update(session: Session) -> int:
-            session.lock()
             _stage_claims(session, deliveries)
+            session.lock()
             return session.execute(session.template("deliveries_sent"), now=now)
 
         self._run(update)
@@ -145,8 +145,8 @@ class DeliveryLedger:
         """Give claimed deliveries back as ``status``; nothing happens to those that someone else has by now."""
 
         def update(session: Session) -> int:
-            session.lock()
             _stage_claims(session, deliveries)
+            session.lock()
             text = error and error[:_ERROR_LENGTH]
             return session.execute(session.template("give_back_deliveries", "outcome"), status=status, error=text)
 
@@ -156,8 +156,8 @@ class DeliveryLedger:
         """Give claimed deliveries back as they were."""
 
         def update(session: Session) -> int:
-            session.lock()
             _stage_claims(session, deliveries)
+            session.lock()
             return session.execute(session.template("give_back_deliveries"))
 
         self._run(update)

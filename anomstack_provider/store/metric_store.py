@@ -174,9 +174,9 @@ class MetricStore:
         first, last = (_aware(staged["metric_timestamp"].agg(edge)) for edge in ("min", "max"))
 
         def write(session: Session) -> int:
+            session.stage("anomstack_staged", staged)
             session.lock()
             time = self._time_column(session)
-            session.stage("anomstack_staged", staged)
             for name in self._dialect.replacing:
                 sql = session.template(name, time=time)
                 session.execute(sql, metric_batch=self.metric_batch, first=first, last=last)
@@ -199,10 +199,10 @@ class MetricStore:
         staged = None if spare is None or not len(spare) else checked_keys(spare, "keys to spare")
 
         def delete(session: Session) -> int:
-            session.lock()
-            time = self._time_column(session)
             if staged is not None:
                 session.stage("anomstack_staged", staged)
+            session.lock()
+            time = self._time_column(session)
             sql = session.template("delete_before", *([] if staged is None else ["spare"]), time=time)
             return session.execute(sql, metric_batch=self.metric_batch, before=before, most=most)
 

@@ -66,7 +66,11 @@ class Session:
         return self.dialect.columns(self.connection, *self._spelled(sql, values))
 
     def stage(self, name: str, frame: pd.DataFrame) -> None:
-        """Make ``frame`` readable as the table ``name`` to the statements that follow in this session."""
+        """
+        Make ``frame`` readable as the table ``name`` to the statements that follow in this session.
+
+        Before :meth:`lock`, because in some engines making a table ends the transaction.
+        """
         self.dialect.stage(self.connection, name, frame)
 
     def time_column(self) -> str:
@@ -94,6 +98,8 @@ class Dialect:
 
     engine: ClassVar[str] = ""
     """The name that sqlglot has for the engine, and of the folder in ``sql`` with templates of its own."""
+    keeps_metrics: ClassVar[bool] = True
+    """Whether a metrics table and its ledger can be kept in the engine; from others is only read."""
     options: ClassVar[tuple[str, ...]] = ("rowid",)
     """
     Optional lines that the templates always have in this engine.
@@ -258,7 +264,7 @@ class Dialect:
             execute(cursor, sql, values)
             if cursor.description is None:
                 raise StoreError("the statement returns no rows, so there is nothing to read")
-            names = _distinct([column[0] for column in cursor.description])
+            names = distinct_names([column[0] for column in cursor.description])
             rows = cursor.fetchall()
             parts: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(names)
             return dict(zip(names, parts, strict=True))
@@ -345,7 +351,7 @@ def _expression(dialect: Dialect, sql: str) -> str:
     return dialect.translated(f"SELECT {sql}").removeprefix("SELECT ")
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
+def distinct_names(names: Sequence[str]) -> list[str]:
     seen: dict[str, int] = {}
     result = []
     for name in names:

@@ -39,7 +39,8 @@ def store(database):
 
 
 def test_what_is_written_is_read_back_to_the_bit_and_the_microsecond(database, frame, store):
-    zero = 0.0 if database.engine in {"sqlite", "mysql"} else -0.0  # these two keep no sign of a zero
+    unsigned = {"sqlite", "mysql", "snowflake", "bigquery"}  # these keep no sign of a zero
+    zero = 0.0 if database.engine in unsigned else -0.0
     values = [1e308, zero, 0.0, 5e-324, -1.7976931348623157e308, 0.1 + 0.2, 1 / 3, 123456789.123456789]
     texts = [None, "", '{"a": 1}', "back\\slash", "tab\tnew\nline\r", "\\N", "it's", "\u2603 \U0001f4c8"]
     times = [T0.replace(tzinfo=None) + timedelta(microseconds=step) for step in range(len(values))]
@@ -51,6 +52,7 @@ def test_what_is_written_is_read_back_to_the_bit_and_the_microsecond(database, f
     assert list(read.columns) == ["metric_name", "metric_type", "metric_timestamp", "metric_value", "metadata"]
     assert read["metric_timestamp"].dtype == np.dtype("datetime64[us]")
     assert (read["metric_timestamp"].to_numpy() == rows["metric_timestamp"].to_numpy()).all()
+    print("VALUES", read["metric_value"].tolist())
     assert (read["metric_value"].to_numpy().view("u8") == np.array(values).view("u8")).all()
     assert read["metadata"].tolist() == texts
 
@@ -273,7 +275,7 @@ def test_a_table_is_looked_at_with_all_its_columns(database, frame, store):
     store.replace(frame([("m", "metric", hours(1)[0], 1.0)]))
     assert store.has_table()
     database.run("CREATE TABLE half (metric_timestamp TIMESTAMP, metric_batch VARCHAR(9), metric_value FLOAT)")
-    with pytest.raises(Exception, match="metric_name"):
+    with pytest.raises(Exception, match=r"(?i)metric_name"):
         MetricStore(database.hook(), "half", "sales").has_table()
 
 
