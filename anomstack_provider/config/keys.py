@@ -661,7 +661,3 @@ SECTIONS: tuple[type[Section], ...] = (
     Cleanup,
     Prometheus,
 )
-
-
-# Keys of Anomstack's that are read and checked, so that its folders load, and that nothing here acts on yet.
-NOT_YET: frozenset[str] = frozenset()

@@ -390,8 +390,6 @@ class BatchSpec(
             longer = ", ".join(f"{key} reads {days}" for key, days in read.items())
             found.append(("delete_after_n_days", f"deletes after {self.delete_after_n_days} days, but {longer}"))
         found += self._override_cautions()
-        if idle := sorted(key for key in keys.NOT_YET & self.model_fields_set if self._is_changed(key)):
-            found.append((idle[0], f"no effect in this version: {', '.join(idle)}"))
         return found
 
     def _reads_further_than(self, days: int) -> dict[str, int]:

@@ -40,6 +40,6 @@ def _environment() -> Environment:
     return found
 
 
-def _address(page: str, **query: Any) -> str:
+def _address(page: str, /, **query: Any) -> str:
     """Return a page's address relative to the others; names are in the query, where any of them can be written."""
     return f"{page}?{urlencode({key: value for key, value in query.items() if value not in (None, '', False)})}"

@@ -70,10 +70,10 @@ class Frame:
     @property
     def bottom(self) -> float:
         """Lower edge of the value panel."""
-        return self.height - self.foot - self.score - 12
+        return self.height - self.foot - self.score - 20
 
 
-SMALL, LARGE = Frame(420, 210), Frame(1080, 430, left=56, score=60, ticks=8)
+SMALL, LARGE = Frame(420, 216), Frame(1080, 430, left=56, score=60, ticks=8)
 
 
 def chart(picture: Picture, frame: Frame = SMALL) -> Markup:

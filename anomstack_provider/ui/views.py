@@ -54,7 +54,7 @@ class Card:
             metrics=len(board.metrics),
             stale=len(board.stale),
             alerts=len(board.anomalies),
-            last_seen="" if seen is None else bucket_start(seen, "instant", board.spec.timezone),
+            last_seen="" if seen is None else bucket_start(seen, "1d", board.spec.timezone),
             score="" if score is None else f"{score:.2f}",
         )
 
