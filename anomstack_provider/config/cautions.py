@@ -45,8 +45,6 @@ def cautions(spec: BatchSpec) -> list[tuple[str, str]]:
         longer = ", ".join(f"{key} reads {days}" for key, days in read.items())
         found.append(("delete_after_n_days", f"deletes after {spec.delete_after_n_days} days, but {longer}"))
     found += _override_cautions(spec)
-    if idle := sorted(key for key in keys.NOT_YET & spec.model_fields_set if spec.is_changed(key)):
-        found.append((idle[0], f"no effect in this version: {', '.join(idle)}"))
     return found
 
 

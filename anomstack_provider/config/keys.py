@@ -613,10 +613,14 @@ class Reports(Section):
     )
     disable_dashboard: bool = Field(default=False, description="Leave the batch out of the dashboard.")
     dashboard_stale_metric_max_days_ago: AtLeastOne = Field(
-        default=7, description="Days for which the summary names a metric without new values."
+        default=7,
+        description="Days after which the dashboard hides a metric without new values, and for which the summary "
+        "names it.",
     )
     dashboard_sql: OptionalText = Field(
-        default=None, description="SQL (Jinja) that reads the dashboard's points instead."
+        default=None,
+        description="SQL (Jinja) that reads the dashboard's points instead: metric_timestamp, metric_name, "
+        "metric_value and, as far as they are known, metric_score, metric_alert and metric_change.",
     )
     disable_summary: bool = Field(default=False, description="Leave the batch out of the summary.")
     summary_cron_schedule: Cron = Field(default="0 9 * * *", description="When the summary is sent.")
@@ -666,7 +670,3 @@ SECTIONS: tuple[type[Section], ...] = (
     Cleanup,
     Prometheus,
 )
-
-
-# Keys of Anomstack's that are read and checked, so that its folders load, and that nothing here acts on yet.
-NOT_YET = frozenset({"disable_dashboard", "dashboard_sql"})

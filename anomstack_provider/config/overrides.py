@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 QUERIES = ("train_sql", "score_sql", "alert_sql", "change_sql")
-KEYS = (*QUERIES, "preprocess_fn", "plot_sql", "summary_sql", "delete_sql", "llmalert_sql", "prompt_fn")
+KEYS = (
+    *QUERIES,
+    "preprocess_fn",
+    "plot_sql",
+    "dashboard_sql",
+    "summary_sql",
+    "delete_sql",
+    "llmalert_sql",
+    "prompt_fn",
+)
 
 # What the defaults.yaml of every Anomstack folder gives these keys: its own templates, whose meaning is built in here.
 _BUILT_IN = re.compile(r"""\s*\{%-?\s*include\s+(["'])(?:\./)?defaults/(?:sql|python)/[^"']+\1\s*-?%\}[\s;]*""")

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic.fields import FieldInfo
 
-from anomstack_provider.config.keys import NOT_YET, SECTIONS
+from anomstack_provider.config.keys import SECTIONS
 from anomstack_provider.config.spec import BatchSpec
 
 _KINDS = {
@@ -88,8 +88,7 @@ def key_table() -> str:
                 "|---|---|---|---|",
             ]
         default = "needed" if key not in defaults else _cell(defaults[key])
-        idle = " No effect in this version." if key in NOT_YET else ""
-        lines.append(f"| `{key}` | {_kind(properties[key])} | {default} | {info.description}{idle} |")
+        lines.append(f"| `{key}` | {_kind(properties[key])} | {default} | {info.description} |")
     return "\n".join(lines[1:]) + "\n"
 
 

@@ -28,25 +28,25 @@ def draw_lines(axes: Axes, data: ChartData, *, grain: str, is_judged: bool, labe
     :param is_judged: whether values are held against what was expected.
     :param label: what the legend calls the measured line.
     """
-    times, values = _with_gaps(grain, data.times, data.values)
+    times, values = with_gaps(grain, data.times, data.values)
     width = 1.8 if len(times) < 250 else 1.2
     _line(axes, times, values, color=INK, linewidth=width, zorder=4, label=label)
     if is_judged and data.expected is not None and np.isfinite(data.expected).any():
-        times, expected = _with_gaps(grain, data.times, data.expected)
+        times, expected = with_gaps(grain, data.times, data.expected)
         _line(axes, times, expected, "_", color=BLUE, linewidth=1.5, dashes=(4, 2), zorder=3, label="expected")
     if is_judged and data.lower is not None and data.upper is not None:
-        times, lower, upper = _with_gaps(grain, data.times, data.lower, data.upper)
+        times, lower, upper = with_gaps(grain, data.times, data.lower, data.upper)
         if (np.isfinite(lower) & np.isfinite(upper)).any():
             shape: dict[str, Any] = {"color": BLUE, "alpha": 0.17, "linewidth": 0}
             axes.fill_between(times, lower, upper, zorder=1, label="usual range", **shape)
     if np.isfinite(data.season).any():
-        times, season = _with_gaps(grain, data.season_times, data.season)
+        times, season = with_gaps(grain, data.season_times, data.season)
         _line(axes, times, season, "", color=GREY, linewidth=0.8, zorder=2, label=data.season_name)
 
 
 def draw_scores(axes: Axes, times: Array, scores: Array, *, grain: str) -> None:
     """Draw the scores of buckets."""
-    times, scores = _with_gaps(grain, times, scores)
+    times, scores = with_gaps(grain, times, scores)
     _line(axes, times, scores, color=BLUE, linewidth=1.2, zorder=4, label="score")
 
 
@@ -88,7 +88,7 @@ def value_ticks(
     return shown, limits
 
 
-def _with_gaps(grain: str, times: Array, *series: Array) -> tuple[Array, ...]:
+def with_gaps(grain: str, times: Array, *series: Array) -> tuple[Array, ...]:
     """Return times and series with a NaN where buckets are missing: a line breaks, it invents no values."""
     if len(times) < 2:
         return (times, *series)

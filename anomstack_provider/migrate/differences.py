@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from anomstack_provider.config.crons import step_warning
-from anomstack_provider.config.keys import NOT_YET
 from anomstack_provider.config.loaded import LoadedBatch
 from anomstack_provider.config.overrides import clock_in, is_built_in
 from anomstack_provider.config.spec import TEXT_KEYS, BatchSpec
@@ -155,7 +154,7 @@ KEYS: tuple[KeyNote, ...] = (
     KeyNote(("disable_dashboard", "dashboard_sql")),
     KeyNote(
         ("dashboard_stale_metric_max_days_ago",),
-        "There is no dashboard; the summary names a metric without new values for so many days.",
+        "Also the days for which the summary names such a metric. A bucket counts from its end.",
     ),
     KeyNote(
         (
@@ -318,8 +317,6 @@ def key_rows() -> Iterator[str]:
     for note in KEYS:
         for key in note.keys:
             here = note.here or "The same."
-            if key in NOT_YET:
-                here += " No effect in this version."
             yield f"| `{key}` | {here} | {note.instead} |"
 
 

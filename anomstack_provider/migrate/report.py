@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anomstack_provider.config.keys import NOT_YET
 from anomstack_provider.config.loaded import LoadedBatch, LoadedFolder
 from anomstack_provider.config.values import shown
 from anomstack_provider.migrate.differences import DIFFERENCES, NOTES, Difference
@@ -23,7 +22,6 @@ class KeyUse:
     :param here: what it does here where that is not just what it says; empty if it is.
     :param instead: what does it better.
     :param written: what ``--write`` makes of it; empty if it stays.
-    :param is_idle: whether nothing acts on it in this version.
     """
 
     key: str
@@ -32,7 +30,6 @@ class KeyUse:
     here: str
     instead: str
     written: str
-    is_idle: bool
 
 
 @dataclass(frozen=True)
@@ -94,14 +91,9 @@ def report(folder: LoadedFolder, defaults: Mapping[str, Any]) -> FolderReport:
 def _use(batch: LoadedBatch, key: str, replaced: Mapping[str, str]) -> KeyUse:
     note = NOTES.get(key)
     here = "" if note is None else note.here
-    is_idle = key in NOT_YET
-    if is_idle:
-        here = f"{here} No effect in this version.".strip()
     source = batch.source(key)
     written = f"not in the files, change {source}" if source.kind == "environment" else replaced.get(key, "")
-    return KeyUse(
-        key, _short(batch.raw[key]), str(source), here, "" if note is None else note.instead, written, is_idle
-    )
+    return KeyUse(key, _short(batch.raw[key]), str(source), here, "" if note is None else note.instead, written)
 
 
 def _short(value: Any) -> str:
@@ -135,7 +127,7 @@ def as_text(found: FolderReport) -> str:
 
 def _used(uses: Sequence[KeyUse]) -> Iterator[str]:
     """Yield a line of the keys that there is nothing to say of, then the others with what there is."""
-    plain = [use.key for use in uses if not (use.instead or use.written or use.is_idle)]
+    plain = [use.key for use in uses if not (use.instead or use.written)]
     if plain:
         yield from textwrap.wrap(f"as it is: {', '.join(plain)}", 110, initial_indent="  ", subsequent_indent="    ")
     for use in uses:

@@ -25,7 +25,7 @@ from anomstack_provider.steps.ports import MetricRows
 _NEEDED = ("metric_timestamp", "metric_name", "metric_value")
 # Of these the template of Anomstack's own alert job returns more than are needed.
 _ALERT_NEEDED = ("metric_timestamp", "metric_name", "metric_score")
-_NUMBERS = ("metric_value", "metric_score", "metric_score_smooth", "metric_alert")
+_NUMBERS = ("metric_value", "metric_score", "metric_score_smooth", "metric_alert", "metric_change")
 
 
 class OverrideError(ValueError):
@@ -71,6 +71,23 @@ def judged(spec: BatchSpec, store: MetricRows, as_of: datetime) -> dict[str, Jud
     }
 
 
+def rows(spec: BatchSpec, store: MetricRows, key: str, as_of: datetime) -> pd.DataFrame:
+    """
+    Return what ``dashboard_sql`` gives as of a moment, as rows like those of the metrics table, without metadata.
+
+    ``metric_score`` makes a score, ``metric_alert`` and ``metric_change`` of 1 make an alert and a change.
+    """
+    frame = _rows(spec, store, key, as_of, _NEEDED)
+    parts = []
+    for column, kind in _SHOWN.items():
+        if column in frame.columns:
+            numbers = frame[column]
+            mine = frame[numbers.notna() if kind in ("metric", "score") else numbers == 1]
+            parts.append(mine[_KEY].assign(metric_type=kind, metric_value=mine[column].to_numpy(np.float64)))
+    found = pd.concat(parts, ignore_index=True).assign(metadata=None)
+    return found.sort_values(["metric_name", "metric_type", "metric_timestamp"], kind="stable", ignore_index=True)
+
+
 def own_run(spec: BatchSpec, ends: Times, at_most: datetime) -> list[datetime]:
     """
     Return the end of the run in which each bucket closes, by the batch's schedule; not after ``at_most``.
@@ -82,6 +99,7 @@ def own_run(spec: BatchSpec, ends: Times, at_most: datetime) -> list[datetime]:
 
 
 _KEY = ["metric_name", "metric_timestamp"]
+_SHOWN = {"metric_value": "metric", "metric_score": "score", "metric_alert": "alert", "metric_change": "change"}
 
 
 def _rows(spec: BatchSpec, store: MetricRows, key: str, as_of: datetime, needed: Sequence[str]) -> pd.DataFrame:

@@ -15,14 +15,13 @@ import pandas as pd
 from anomstack_provider.alerting import rules, thresholds
 from anomstack_provider.alerting.transitions import ROW_TYPES
 from anomstack_provider.config.spec import BatchSpec
-from anomstack_provider.detection.grain import infer, of_freq, parse
-from anomstack_provider.detection.series import Series, Times, split, split_columns
+from anomstack_provider.detection.series import Series, split, split_columns
 from anomstack_provider.messages.chart_data import ChartData
 from anomstack_provider.messages.chart_plot import Panel, draw_plot
 from anomstack_provider.runtime.ticks import last_tick
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.ports import MetricRows
-from anomstack_provider.steps.shown import Shown
+from anomstack_provider.steps.shown import Shown, grain_of
 from anomstack_provider.steps.training import own_scores
 
 # Panels of one picture: more are too small to read, or make a picture that nobody scrolls through.
@@ -103,7 +102,7 @@ def of_rows(spec: BatchSpec, rows: pd.DataFrame) -> Plotted:
         is_judged = "anomaly" in spec.finds and np.isfinite(scores.astype(np.float64)).any()
         threshold = rules.threshold(spec) if is_judged else None
         bounds = _bounds(spec, name)
-        panels.append(Panel(name, spec.about(name), data, _grain(spec, times), times, scores, threshold, bounds))
+        panels.append(Panel(name, spec.about(name), data, grain_of(spec, times), times, scores, threshold, bounds))
     return Plotted(panels, len(found) - len(panels))
 
 
@@ -154,7 +153,7 @@ def _panel(spec: BatchSpec, name: str, frame: pd.DataFrame) -> Panel:
     band: dict[str, Any] = shown.band
     data = ChartData(shown.times, shown.values, fired[fired >= first], **band)
     threshold = rules.threshold(spec) if len(shown.scores) and "anomaly" in spec.finds else None
-    grain = _grain(spec, shown.times)
+    grain = grain_of(spec, shown.times)
     return Panel(name, spec.about(name), data, grain, shown.score_times, shown.scores, threshold, _bounds(spec, name))
 
 
@@ -164,9 +163,3 @@ def _bounds(spec: BatchSpec, name: str) -> list[float]:
         return []
     limits = thresholds.limits(spec.tholdalert_thresholds[name]) if name in spec.tholdalert_thresholds else ()
     return [limit for limit in limits if np.isfinite(limit)]
-
-
-def _grain(spec: BatchSpec, times: Times) -> str:
-    if spec.preprocess_params.freq is not None:
-        return str(of_freq(spec.preprocess_params.freq))
-    return str(parse(spec.grain) if spec.grain else infer(times, spec.timezone))

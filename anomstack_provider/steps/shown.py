@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.detection.grain import infer, of_freq, parse
 from anomstack_provider.detection.series import Floats, Times, split_columns
 from anomstack_provider.steps.training import own_scores, stamp
 
@@ -60,3 +61,10 @@ class Shown:
             tick = datetime.fromisoformat(facts[-1]["model"])
             starts = stamp(tick - timedelta(days=spec.train_metric_timestamp_max_days_ago))
         return cls(times, values.astype(np.float64), score_times, scores.astype(np.float64), band, starts)
+
+
+def grain_of(spec: BatchSpec, times: Times) -> str:
+    """Return how long the buckets that are shown are, as written in a config."""
+    if spec.preprocess_params.freq is not None:
+        return str(of_freq(spec.preprocess_params.freq))
+    return str(parse(spec.grain) if spec.grain else infer(times, spec.timezone))

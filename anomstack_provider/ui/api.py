@@ -1,5 +1,5 @@
 """
-The REST API that the plugin adds to Airflow's API server, under ``/anomstack``.
+The REST API that the plugin adds to Airflow's API server, under ``/anomstack``, beside the dashboard's ``pages``.
 
 Airflow authenticates nothing here by itself: every route depends on access to the DAG that it names. To judge an
 anomaly is to edit the DAG of its batch.
@@ -23,6 +23,7 @@ from anomstack_provider.config.errors import ConfigError
 from anomstack_provider.config.values import as_utc
 from anomstack_provider.store.errors import StoreError
 from anomstack_provider.ui.dag_batch import NoBatch, NoDag, batch_of_dag
+from anomstack_provider.ui.pages import pages
 from anomstack_provider.wiring.batches import BatchNotFound, open_stores
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ app = FastAPI(
     docs_url=None,
     redoc_url=None,
 )
+app.include_router(pages)
 
 
 class Feedback(BaseModel):
@@ -67,7 +69,18 @@ class Given(BaseModel):
     by: str | None
 
 
-@app.post("/feedback/{dag_id}", status_code=201, dependencies=[Depends(requires_access_dag("PUT"))])
+def _is_json(request: Request) -> None:
+    """
+    Refuse a body that does not say that it is JSON.
+
+    A browser sends such a one to another site only after that site has agreed to it, which Airflow does not: so no page
+    from elsewhere can give a verdict in the name of whoever is logged in.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "the body has to be of the type application/json")
+
+
+@app.post("/feedback/{dag_id}", status_code=201, dependencies=[Depends(requires_access_dag("PUT")), Depends(_is_json)])
 def give_feedback(dag_id: str, feedback: Feedback, user: GetUserDep) -> Given:
     """Store what was said of a bucket of the DAG's batch, in the place of what was said of it before."""
     from anomstack_provider.steps.feedback import give

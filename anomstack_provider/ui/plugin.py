@@ -1,8 +1,8 @@
 """
 The Airflow plugin of this provider, loaded by entry point in every Airflow process.
 
-It names the REST API under ``/anomstack`` and imports it with the first request, in the API server: loading the plugin
-imports nothing heavy, and whatever is wrong with the API can only fail a request to it.
+It names the dashboard's pages and the REST API under ``/anomstack`` and imports them with the first request, in the API
+server: loading the plugin imports nothing heavy, and whatever is wrong with them can only fail a request to them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,26 @@ async def rest_api(
 
 
 class AnomstackPlugin(AirflowPlugin):
-    """Registers the provider as the plugin ``anomstack``, with its REST API."""
+    """
+    Registers the provider as the plugin ``anomstack``: its REST API, and its pages in Airflow's navigation and DAGs.
+
+    Airflow shows a page in a frame. Its address is relative to the UI's own, which may lie below a path of the site.
+    """
 
     name = "anomstack"
     fastapi_apps: list[Any] = [{"app": rest_api, "url_prefix": "/anomstack", "name": "Anomstack"}]  # noqa: RUF012
+    external_views: list[Any] = [  # noqa: RUF012
+        {
+            "name": "Anomalies",
+            "href": "anomstack/ui/",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "anomstack",
+        },
+        {
+            "name": "Anomalies",
+            "href": "anomstack/ui/batch?dag_id={DAG_ID}",
+            "destination": "dag",
+            "url_route": "anomstack-batch",
+        },
+    ]

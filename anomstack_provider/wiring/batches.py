@@ -70,13 +70,19 @@ def open_stores(spec: BatchSpec) -> Stores:
     return Stores(open_metrics(spec), open_model_store(spec.model_path, settings.airflow_home()))
 
 
-def open_metrics(spec: BatchSpec) -> MetricStore:
-    """Open the metrics table alone, of which nothing is read yet."""
+def open_metrics(spec: BatchSpec, *, lock_wait: float | None = None) -> MetricStore:
+    """
+    Open the metrics table alone, of which nothing is read yet.
+
+    :param lock_wait: seconds to wait for a database that others have locked, by default as long as a task can.
+    """
     from anomstack_provider.store.metric_store import MetricStore
+    from anomstack_provider.store.session import LOCK_WAIT
     from anomstack_provider.wiring.queries import own_queries
 
-    hook = open_hook(spec)
-    return MetricStore(hook, spec.table_key, spec.metric_batch, queries=own_queries(spec, hook))
+    hook, wait = open_hook(spec), LOCK_WAIT if lock_wait is None else lock_wait
+    queries = own_queries(spec, hook, wait)
+    return MetricStore(hook, spec.table_key, spec.metric_batch, lock_wait=wait, queries=queries)
 
 
 def open_hook(spec: BatchSpec) -> Any:

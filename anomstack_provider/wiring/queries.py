@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def own_queries(spec: BatchSpec, hook: Any) -> Callable[[str, datetime], pd.DataFrame]:
+def own_queries(spec: BatchSpec, hook: Any, lock_wait: float) -> Callable[[str, datetime], pd.DataFrame]:
     """
     Return what runs the query of a key as of a moment on the batch's SQL hook, each once.
 
@@ -35,7 +35,7 @@ def own_queries(spec: BatchSpec, hook: Any) -> Callable[[str, datetime], pd.Data
         names = {"macros": MacrosAccessor(), **window_names(window)}
         sql = spec.render(key, names)
         try:
-            return read_sql(hook, sql)
+            return read_sql(hook, sql, lock_wait=lock_wait)
         except SourceError as error:
             raise SourceError(f"{spec.metric_batch}: {key}: {error}") from error
 

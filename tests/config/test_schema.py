@@ -128,8 +128,7 @@ def test_the_tables_have_a_line_for_every_key():
         "| `history_chunk` | duration | `30d` | Length of the pieces in which history is loaded. |",
         "| `disable_ingest` | true or false | `false` | Do not ingest: another tool fills the metrics table. |",
         "| `summary_cron_schedule` | cron or preset | `0 9 * * *` | When the summary is sent. |",
-        "| `disable_dashboard` | true or false | `false` | Leave the batch out of the dashboard. "
-        "No effect in this version. |",
+        "| `disable_dashboard` | true or false | `false` | Leave the batch out of the dashboard. |",
     ):
         assert line in lines
     assert all(line.replace("\\|", "").count("|") == 5 for line in lines if line.startswith("|"))

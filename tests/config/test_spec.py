@@ -530,9 +530,7 @@ def test_cautions_name_the_key_as_it_was_written():
     assert [key for key, _ in cautions(spec(train_cron_schedule="*/180 * * * *"))] == ["train_cron_schedule"]
     assert [key for key, _ in cautions(spec(schedule="*/180 * * * *"))] == ["schedule"]
     assert cautions(spec()) == []
-    assert cautions(spec(dashboard_sql="select 1", plot_sql="select 1", dashboard_stale_metric_max_days_ago=3)) == [
-        ("dashboard_sql", "no effect in this version: dashboard_sql")
-    ], "of the others the plot and the summary make use"
+    assert cautions(spec(dashboard_sql="select 1", plot_sql="select 1", dashboard_stale_metric_max_days_ago=3)) == []
 
 
 def test_deleting_what_is_still_read_is_a_caution():

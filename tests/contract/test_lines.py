@@ -22,6 +22,8 @@ test_folder_runs.py, `here` this file).
 | change: MAD without the newest, fires on a thousand times the usual value | detection/test_change.py, runs |
 | alert titles and tags | messages/test_message.py, runs |
 | every kind of batch, end to end | runs |
+| dashboard: home, batch page, search, window, thumbs, stale metrics | ui/test_pages.py, ui/test_browser.py, here |
+| keys: disable_dashboard, dashboard_sql, dashboard_stale_metric_max_days_ago | steps/test_dashboard.py, ui/test_pages.py |
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +42,15 @@ import pytest
 
 from anomstack_provider.config.loaded import LoadedFolder
 from anomstack_provider.config.loader import load_batches
+from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.config.templating import TemplateError, render
 from anomstack_provider.detection.series import Series
+from anomstack_provider.steps import dashboard, feedback
 from anomstack_provider.steps.ingest import wrangle
+from anomstack_provider.steps.period import Period
+from anomstack_provider.store.hooks import EmbeddedDuckDBHook
+from anomstack_provider.store.metric_store import MetricStore
+from anomstack_provider.ui.views import Card, Panel, found_metrics
 from tests.contract.conftest import FOLDER
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +142,6 @@ def test_files_what_a_query_returns_is_checked_row_by_row() -> None:
 
 
 def test_train_takes_the_newest_points_and_drops_none_of_them() -> None:
-    from anomstack_provider.config.spec import BatchSpec
     from anomstack_provider.steps.training import History, train_metric
 
     def trained(points: int) -> object:
@@ -201,3 +208,75 @@ def test_files_ingest_fn_has_one_namespace_on_every_python() -> None:
         assert done.returncode == 0, (python, done.stderr)
         ran.append(done.stdout.strip())
     assert ran[0] == f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[BatchSpec, MetricStore]:
+    """A table that Anomstack wrote: values, scores, alerts and changes without anything of ours in them."""
+    spec = BatchSpec.model_validate({"metric_batch": "b", "ingest_sql": "select 1"})
+    store = MetricStore(EmbeddedDuckDBHook(tmp_path_factory.mktemp("dashboard") / "m.duckdb"), "metrics", "b")
+    times = np.datetime64("2024-03-01", "us") + np.arange(100) * np.timedelta64(1, "D")
+    put = {"metric_timestamp": times, "metadata": None}
+    for name, odd in {"busy north": 8, "busy south": 4, "calm": 0}.items():
+        for kind, number in {"metric": 100, "score": 100, "alert": odd, "change": odd // 4}.items():
+            rows = {"metric_name": name, "metric_type": kind, "metric_value": 0.5 if kind == "score" else 1.0, **put}
+            store.replace(pd.DataFrame(rows)[100 - number :])
+    old = {"metric_name": "old", "metric_type": "metric", "metric_value": 1.0, **put}
+    store.replace(pd.DataFrame(old)[:80])
+    return spec, store
+
+
+AFTER = datetime(2024, 6, 10, tzinfo=UTC)
+
+
+def test_dashboard_home_a_card_per_batch_metrics_last_seen_average_score_alerts_sorted_by_alerts(
+    watched: tuple[BatchSpec, MetricStore],
+) -> None:
+    spec, store = watched
+    card = Card.of("dag", spec, dashboard.read(spec, store, Period.parse("90n"), AFTER), "")
+    assert (card.metrics, card.last_seen, card.score, card.alerts) == (3, "Sat 8 Jun 2024", "0.50", 8 + 4 + 2 + 1)
+    others = [Card("x", "quiet"), Card("y", "loud", alerts=99), Card("z", "broken", "no connection")]
+    assert [each.name for each in sorted([*others, card], key=Card.rank)] == ["loud", "b", "broken", "quiet"]
+
+
+def test_dashboard_batch_page_value_score_alerts_changes_sorted_by_anomaly_rate(
+    watched: tuple[BatchSpec, MetricStore],
+) -> None:
+    spec, store = watched
+    board = dashboard.read(spec, store, Period.parse("90n"), AFTER)
+    assert [(metric.name, round(metric.rate, 3)) for metric in board.metrics] == [
+        ("busy north", 0.089),
+        ("busy south", 0.044),
+        ("calm", 0.0),
+    ]
+    drawn = Panel.of(board, board.metrics[0]).chart
+    assert [drawn.count(f'class="{mark}"') for mark in ("value", "score", "alert", "change")] == [1, 0, 8, 2]
+
+
+def test_dashboard_search_by_name(watched: tuple[BatchSpec, MetricStore]) -> None:
+    spec, store = watched
+    board = dashboard.read(spec, store, Period.parse("90n"), AFTER)
+    assert [metric.name for metric in found_metrics(board, "BUSY")] == ["busy north", "busy south"]
+
+
+@pytest.mark.parametrize(("window", "points"), [("90n", 90), ("24h", 0), ("72h", 2), ("4320m", 2), ("7d", 6)])
+def test_dashboard_window(watched: tuple[BatchSpec, MetricStore], window: str, points: int) -> None:
+    spec, store = watched
+    board = dashboard.read(spec, store, Period.parse(window), AFTER)
+    assert len(board.shown(board.metrics[0]).times) == points
+
+
+def test_dashboard_anomaly_list_thumbs_are_stored_as_rows(watched: tuple[BatchSpec, MetricStore]) -> None:
+    spec, store = watched
+    newest = dashboard.read(spec, store, Period.parse("90n"), AFTER).anomalies[0]
+    for word, kind in (("real", "thumbsup"), ("false_alarm", "thumbsdown")):
+        feedback.give(spec, store, newest.metric_name, newest.bucket, word, given_at=datetime.now(UTC))
+        rows = store.read(["thumbsup", "thumbsdown"], since=None, until=AFTER)
+        assert rows["metric_type"].tolist() == [kind]
+
+
+def test_dashboard_stale_metrics_are_hidden(watched: tuple[BatchSpec, MetricStore]) -> None:
+    spec, store = watched
+    assert dashboard.read(spec, store, Period.parse("90n"), AFTER).stale == ["old"]
+    patient = spec.model_copy(update={"dashboard_stale_metric_max_days_ago": 30})
+    assert dashboard.read(patient, store, Period.parse("90n"), AFTER).stale == []

@@ -1,9 +1,11 @@
-"""Airflow's API server with the plugin, four users and a batch whose rows are in a DuckDB file."""
+"""Airflow's API server with the plugin, its users, and batches whose rows are in DuckDB files."""
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,19 +18,35 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from anomstack_provider.artifacts.model_store import open_model_store
+from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps.alert import alert
+from anomstack_provider.steps.score import score
+from anomstack_provider.steps.train import train
 from anomstack_provider.store.hooks import EmbeddedDuckDBHook
 from anomstack_provider.store.metric_store import MetricStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+HOSTILE = (
+    "<script>alert('x')</script>",
+    "a/b?c=d&e#f",
+    "../../etc",
+    "\u0637\u0644\u0628\u0627\u062a",
+    "{{ 7 * 7 }} %s 🎉",
+    "long " + "x" * 195,
+)
 ODD_NAME = "o'r/d\"e;rs 🎉 %s $x"
-USERS = {"ann": "admin", "otto": "op", "ute": "user", "vera": "viewer"}
+USERS = {"ann": "admin", "otto": "op", "ute": "user", "vera": "viewer", "nina": "user"}
 
 SHOP = """
     metric_batch: shop
@@ -47,6 +65,39 @@ KEPT = """
     schedule: "@daily"
     conn_id: warehouse
     ingest_sql: SELECT 1
+"""
+BOARD = """
+    metric_batch: board
+    schedule: "@daily"
+    freshness: "off"
+    alert_recent_n: 40
+    metric_settings: {spiked: {title: Orders in the north, unit: EUR}}
+    ingest_sql: SELECT 1
+"""
+OWN = """
+    metric_batch: own
+    schedule: "@daily"
+    conn_id: warehouse
+    ingest_sql: SELECT 1
+    dashboard_sql: >
+      SELECT metric_timestamp + INTERVAL '9000 days' AS metric_timestamp, 'doubled' AS metric_name, 2 * metric_value
+      AS metric_value FROM {{ table_key }} WHERE metric_batch = 'kept' AND metric_name = 'orders'
+"""
+HIDDEN = """
+    metric_batch: hidden
+    schedule: "@daily"
+    disable_dashboard: true
+    ingest_sql: SELECT 1
+"""
+# Airflow's own auth manager, but for one user, who may see a single DAG.
+AUTH_MANAGER = """
+    from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+
+    class Limited(SimpleAuthManager):
+        def is_authorized_dag(self, *, user, details=None, **kwargs):
+            if user.get_name() == "nina" and details is not None and details.id not in (None, "anomstack_kept"):
+                return False
+            return super().is_authorized_dag(user=user, details=details, **kwargs)
 """
 HAND = """
     from airflow.sdk import DAG
@@ -70,6 +121,19 @@ class Answer:
 
 
 @dataclass
+class Page:
+    """A page as a browser gets it."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str]
+
+    def headings(self) -> list[str]:
+        """Return the text of what the page lists, in order."""
+        return [html.unescape(found) for found in re.findall(r"<h2><a [^>]*><bdi>(.*?)</bdi>", self.text)]
+
+
+@dataclass
 class Server:
     """A running API server on ``home``."""
 
@@ -77,10 +141,21 @@ class Server:
     url: str
     tokens: dict[str, str]
     store: MetricStore
+    board: MetricStore
 
     def call(self, method: str, path: str, user: str | None = "ann", body: Any = None) -> Answer:
         """Call as a user, None for nobody; a body that is bytes is sent as it is."""
         return call(self.url + path, method, None if user is None else self.tokens[user], body)
+
+    def page(self, path: str, user: str | None = "vera", **query: Any) -> Page:
+        """Get a page of the dashboard, such as ``batch``."""
+        url = f"{self.url}/anomstack/ui/{path}?{urllib.parse.urlencode(query)}"
+        headers = {} if user is None else {"Cookie": f"_token={self.tokens[user]}"}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
+                return Page(answer.status, answer.read().decode(), dict(answer.headers))
+        except urllib.error.HTTPError as error:
+            return Page(error.code, error.read().decode(), dict(error.headers))
 
     def judge(self, user: str | None = "ute", dag_id: str = "anomstack_shop", **more: Any) -> Answer:
         body = {"metric_name": "orders", "bucket": "2024-02-20", "verdict": "real", **more}
@@ -117,17 +192,20 @@ def _environment(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": "of-this-test-alone-" + "x" * 48,
         "AIRFLOW__ANOMSTACK__DUCKDB_PATH": str(home / "metrics.duckdb"),
-        "PYTHONPATH": str(REPOSITORY),
+        "AIRFLOW__CORE__AUTH_MANAGER": "limited.Limited",
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(home)]),
     }
 
 
 def _write_folder(home: Path) -> None:
-    for name, text in {"shop.yaml": SHOP, "lost.yaml": LOST, "kept.yaml": KEPT}.items():
-        path = home / "dags" / "metrics" / name
+    batches = {"shop": SHOP, "lost": LOST, "kept": KEPT, "board": BOARD, "own": OWN, "hidden": HIDDEN}
+    for name, text in batches.items():
+        path = home / "dags" / "metrics" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text), "utf-8")
     shutil.copy(REPOSITORY / "example_dags" / "anomstack_dags.py", home / "dags")
     (home / "dags" / "hand.py").write_text(textwrap.dedent(HAND), "utf-8")
+    (home / "limited.py").write_text(textwrap.dedent(AUTH_MANAGER), "utf-8")
     (home / "passwords.json").write_text(json.dumps({name: f"pw-{name}" for name in USERS}), "utf-8")
 
 
@@ -138,6 +216,29 @@ def _put_rows(database: Path, batch: str) -> MetricStore:
         values = np.random.default_rng(3).normal(100, 5, len(times))
         rows = {"metric_name": name, "metric_type": "metric", "metric_timestamp": times, "metric_value": values}
         store.replace(pd.DataFrame({**rows, "metadata": None}))
+    return store
+
+
+def _put_board(home: Path) -> MetricStore:
+    """Store metrics up to yesterday with names of every kind, run the steps, and add alerts as another tool writes them."""
+    spec = BatchSpec.model_validate(yaml.safe_load(BOARD))
+    store = MetricStore(EmbeddedDuckDBHook(home / "metrics.duckdb"), "metrics", "board")
+    today = pd.Timestamp.now("UTC").normalize().tz_localize(None)
+    for number, name in enumerate(["spiked", "planted", "gone", *HOSTILE, *(f"calm {k:02d}" for k in range(30))]):
+        values = np.random.default_rng(number).normal(100, 5, 60)
+        if name == "spiked":
+            values[-3] += 100
+        end = today - pd.Timedelta(days=30 if name == "gone" else 1)
+        times = pd.date_range(end=end, periods=60, freq="1D").to_numpy("datetime64[us]")
+        rows = {"metric_name": name, "metric_type": "metric", "metric_timestamp": times, "metric_value": values}
+        store.replace(pd.DataFrame({**rows, "metadata": None}))
+        if name == "planted":
+            store.replace(pd.DataFrame({**rows, "metric_type": "alert", "metric_value": 1.0, "metadata": None})[-45:])
+    moment = today.to_pydatetime().replace(tzinfo=UTC)
+    window = RunWindow(moment - timedelta(days=10), moment)
+    models = open_model_store("models", str(home))
+    for step in (train, score, alert):
+        step(spec, window, store, models)
     return store
 
 
@@ -171,6 +272,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     _write_folder(home)
     store = _put_rows(home / "metrics.duckdb", "shop")
     _put_rows(home / "warehouse.duckdb", "kept")
+    board = _put_board(home)
     with socket.create_server(("127.0.0.1", 0)) as opened:
         port = opened.getsockname()[1]
     variables = _environment(home, port)
@@ -191,7 +293,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        yield Server(home, url, _tokens(url, process, log), store)
+        yield Server(home, url, _tokens(url, process, log), store, board)
     finally:
         for signum in (signal.SIGTERM, signal.SIGKILL):
             try:
