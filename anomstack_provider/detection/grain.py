@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,8 +110,14 @@ def infer(times: Times, timezone: str) -> Grain:
     A metric has a grain when its median step is a usual bucket length and its timestamps lie on that grid; readings
     taken at odd moments (a job that stores "now") have none. Fewer than three points tell nothing: ``INSTANT``.
     """
-    recent = times[-(_STEPS + 1) :]
-    return _kept([clock[None, :] for clock in _clocks(recent, timezone)])[0]
+    return _inferred(times[-(_STEPS + 1) :].astype("datetime64[us]", copy=False).tobytes(), timezone)
+
+
+# Most metrics of a batch have their buckets at the same times.
+@lru_cache(maxsize=64)
+def _inferred(recent: bytes, timezone: str) -> Grain:
+    clocks = _clocks(np.frombuffer(recent, "datetime64[us]"), timezone)
+    return _kept([clock[None, :] for clock in clocks])[0]
 
 
 def infer_each(times: Times, timezone: str, first: int = 0) -> list[Grain]:

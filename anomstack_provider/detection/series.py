@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -32,7 +33,7 @@ class Series:
 
     def before(self, moment: np.datetime64) -> int:
         """Return how many points start before ``moment``."""
-        return int(np.searchsorted(self.times, moment, side="left"))
+        return int(self.times.searchsorted(moment, side="left"))
 
     def slice(self, start: int, stop: int) -> Series:
         """Return the points ``start`` to ``stop`` as a view."""
@@ -66,9 +67,6 @@ def split_columns(frame: pd.DataFrame, *columns: str) -> dict[str, tuple[NDArray
     names = frame["metric_name"].to_numpy(object)
     arrays = [frame["metric_timestamp"].to_numpy().astype("datetime64[us]")]
     arrays += [frame[column].to_numpy() for column in columns]
-    starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
-    stops = np.r_[starts[1:], len(names)]
-    return {
-        str(names[start]): tuple(array[start:stop] for array in arrays)
-        for start, stop in zip(starts, stops, strict=True)
-    }
+    starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]).tolist()
+    parts = [slice(*ends) for ends in pairwise([*starts, len(names)])]
+    return {str(names[part.start]): tuple(array[part] for array in arrays) for part in parts}

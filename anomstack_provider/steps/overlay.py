@@ -33,13 +33,15 @@ class _Rows:
     values: Floats
     metadata: NDArray[np.object_]
 
-    def slice(self, since: datetime | None, until: datetime) -> slice:
+    def slice(self, since: np.datetime64 | None, until: np.datetime64) -> slice:
         """Return which rows lie in a range."""
-        first = 0 if since is None else int(np.searchsorted(self.times, stamp(since)))
-        return slice(first, max(int(np.searchsorted(self.times, stamp(until))), first))
+        first = 0 if since is None else int(self.times.searchsorted(since))
+        return slice(first, max(int(self.times.searchsorted(until)), first))
 
     def replaced(self, gone: Times, new: _Rows) -> _Rows:
         """Return them with others in the place of those at the times ``gone``."""
+        if not len(self.times):
+            return new
         kept = ~np.isin(self.times, gone)
         times = np.concatenate([self.times[kept], new.times])
         order = np.argsort(times, kind="stable")
@@ -72,12 +74,14 @@ class MemoryRows:
     ) -> pd.DataFrame:
         """Return rows as :meth:`MetricStore.read` does."""
         found: list[tuple[str, str, _Rows, slice]] = []
+        begin, end = None if since is None else stamp(since), stamp(until)
+        newest_before = end if cut is None else min(stamp(cut), end)
         for name in sorted(self._rows if metrics is None else set(metrics) & set(self._rows)):
             for kind in sorted(set(metric_types) & set(self._rows[name])):
                 rows = self._rows[name][kind]
-                wanted = rows.slice(since, until)
+                wanted = rows.slice(begin, end)
                 if newest is not None:
-                    oldest = int(np.searchsorted(rows.times, stamp(min(cut or until, until)))) - newest
+                    oldest = int(rows.times.searchsorted(newest_before)) - newest
                     wanted = slice(min(max(wanted.start, oldest), wanted.stop), wanted.stop)
                 found.append((name, kind, rows, wanted))
         return _frame(found)
@@ -91,8 +95,9 @@ class MemoryRows:
     def metric_names(self, metric_type: str, *, since: datetime | None, until: datetime) -> list[str]:
         """Return the names that have rows of that type, sorted."""
         found = []
+        begin, end = None if since is None else stamp(since), stamp(until)
         for name, kinds in self._rows.items():
-            wanted = kinds.get(metric_type, _NONE).slice(since, until)
+            wanted = kinds.get(metric_type, _NONE).slice(begin, end)
             if wanted.stop > wanted.start:
                 found.append(name)
         return sorted(found)
@@ -136,7 +141,8 @@ def _frame(found: Sequence[tuple[str, str, _Rows, slice]]) -> pd.DataFrame:
             "metric_timestamp": np.concatenate([_NONE.times, *times]),
             "metric_value": np.concatenate([_NONE.values, *values]),
             "metadata": pd.Series(np.concatenate([_NONE.metadata, *metadata]), dtype=object),
-        }
+        },
+        copy=False,
     )
 
 

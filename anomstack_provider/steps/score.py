@@ -167,15 +167,16 @@ def _plan(
     since: datetime | None,
     rescore: bool,
 ) -> _Plan:
-    wanted = {name: _wanted(spec, points, done.get(name), cut, back, since, rescore) for name, points in series.items()}
+    at, oldest = stamp(cut), stamp(since) if since else None
+    wanted = {name: _wanted(spec, points, done.get(name), at, back, oldest, rescore) for name, points in series.items()}
     starts = np.unique(np.concatenate([points.times[wanted[name]] for name, points in series.items()] or [_NO_TIMES]))
     tick_of = [train_step.scoring_tick(spec, start) for start in starts]
     ticks = sorted(set(tick_of))
     number_of = np.array([ticks.index(tick) for tick in tick_of], np.intp)
     plan: _Plan = defaultdict(dict)
     for name, points in series.items():
-        own = number_of[np.searchsorted(starts, points.times[wanted[name]])]
-        for number in np.unique(own).tolist():
+        own = number_of[starts.searchsorted(points.times[wanted[name]])]
+        for number in sorted(set(own.tolist())):
             plan[ticks[number]][name] = wanted[name][own == number]
     return plan
 
@@ -187,20 +188,20 @@ def _wanted(
     spec: BatchSpec,
     points: Series,
     done: Series | None,
-    cut: datetime,
+    cut: np.datetime64,
     back: int,
-    since: datetime | None,
+    since: np.datetime64 | None,
     rescore: bool,
 ) -> NDArray[np.intp]:
     """Return the positions of the buckets that closed in the window, and of the look-back's unscored ones."""
-    before = points.before(stamp(cut))
-    oldest = max(before - back, points.before(stamp(since)) if since else 0)
+    before = points.before(cut)
+    oldest = max(before - back, 0 if since is None else points.before(since))
     # The bucket that holds the cut may close in the window, however long it is and whatever `since` says.
     first = max(min(oldest, before - 1), 0)
     positions = np.arange(first, len(points))
     times = points.times[first:]
     # Only a hint which buckets to score once more: whether a bucket is closed is decided by its model's grain.
-    closes = metric_grain(spec, points).ends(times, spec.timezone) > stamp(cut)
+    closes = metric_grain(spec, points).ends(times, spec.timezone) > cut
     scored = np.isin(times, done.times) if done is not None else np.zeros(len(times), bool)
     return positions[(closes & rescore) | ~scored]
 
@@ -344,9 +345,10 @@ class _Run:
     def _score(self, due: Mapping[str, _Due]) -> None:
         """Score the buckets that are closed, those of the seasonal recipe all together."""
         closed = {}
+        latest_end = stamp(self.window.end - self.spec.completeness_delay)
         for name, one in due.items():
             ends = one.fitted.grain.ends(one.points.times[one.positions], self.spec.timezone)
-            closed[name] = one.positions[ends <= stamp(self.window.end - self.spec.completeness_delay)]
+            closed[name] = one.positions[ends <= latest_end]
         together = {
             name: batch.Asked(one.fitted, one.points, closed[name], Calendar.for_metric(self.spec, name))
             for name, one in due.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +32,7 @@ class ScoreRows:
         same = json.dumps({"grain": length, "model": tick})[1:]
         self.metadata += [
             f'{{"value": {value}, "expected": {expected}, "lower": {lower}, "upper": {upper}, {same}'
-            for value, expected, lower, upper in zip(*(map(_json, values.tolist()) for values in facts), strict=True)
+            for value, expected, lower, upper in zip(*map(_json, facts), strict=True)
         ]
 
     def frame(self) -> pd.DataFrame:
@@ -49,6 +48,9 @@ class ScoreRows:
         )
 
 
-def _json(number: float) -> str:
-    """Return a number as JSON: null for one that is not finite, such as the end of a range that has none."""
-    return repr(number) if math.isfinite(number) else "null"
+def _json(numbers: Floats) -> list[str]:
+    """Return numbers as JSON: null for one that is not finite, such as the end of a range that has none."""
+    texts = list(map(repr, numbers.tolist()))
+    for place in np.flatnonzero(~np.isfinite(numbers)).tolist():
+        texts[place] = "null"
+    return texts

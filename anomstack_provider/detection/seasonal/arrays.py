@@ -6,6 +6,8 @@ Every number is made of its own row in one fixed order of operations, so a serie
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,9 +70,53 @@ def spread(x: Floats) -> Floats:
     return MAD_TO_SIGMA * median(np.abs(x - median(x)[..., None]))
 
 
+def median_across(x: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """
+    Return the medians of a few arrays, place by place, NaN where there is no value, and how many values there are.
+
+    They are sorted by a network of comparisons of whole arrays (Batcher, "Sorting networks and their applications",
+    AFIPS 1968), which for so few takes a third of the time that NumPy takes to sort one short row after another.
+
+    :param x: shape (k, m, n); it is overwritten.
+    """
+    missing = np.isnan(x)
+    count = len(x) - missing.sum(axis=0)
+    x[missing] = np.inf
+    less = np.empty_like(x[0])
+    for i, j in _comparisons(len(x)):
+        np.minimum(x[i], x[j], out=less)
+        np.maximum(x[i], x[j], out=x[j])
+        x[i] = less
+    at = np.arange(count.size).reshape(count.shape)
+    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(x) - 1)
+    medians = (x.take(low * count.size + at) + x.take(high * count.size + at)) / 2
+    return np.where(count > 0, medians, np.nan), count
+
+
+@cache
+def _comparisons(count: int) -> tuple[tuple[int, int], ...]:
+    """Return which places to put in order, one pair after the other, to have ``count`` of them sorted."""
+    pairs = []
+    run = 1
+    while run < count:
+        step = run
+        while step:
+            for start in range(step % run, count - step, 2 * step):
+                for i in range(start, min(start + step, count - step)):
+                    if i // (2 * run) == (i + step) // (2 * run):
+                        pairs.append((i, i + step))
+            step //= 2
+        run *= 2
+    return tuple(pairs)
+
+
 def quantile(x: Floats, share: float) -> Floats:
     """Return the value of each row that a share of its values does not exceed, shape (m,)."""
-    ordered, count = sort_last(x)
+    return quantile_of(*sort_last(x), share)
+
+
+def quantile_of(ordered: Floats, count: NDArray[np.intp], share: float) -> Floats:
+    """Return :func:`quantile` of rows sorted by :func:`sort_last`."""
     at = np.clip((share * count).astype(np.intp), 0, np.maximum(count - 1, 0))
     return np.take_along_axis(ordered, at[..., None], axis=-1)[..., 0]
 

@@ -22,9 +22,9 @@ def trailing(x: Floats, block: int, blocks: int, newest: int | None = None, leas
     means = arrays.trailing_mean(x, block, max(block / 4, 1))
     first = 0 if newest is None else max(x.shape[1] - newest, 0)
     parts = [arrays.shifted(means, block * i)[:, first:] for i in range(blocks)]
-    ordered, count = arrays.sort_last(np.stack(parts, axis=-1))
     level = np.full(x.shape, np.nan)
-    level[:, first:] = np.where(count >= min(least, blocks), arrays.middle(ordered, count), np.nan)
+    medians, count = arrays.median_across(np.stack(parts))
+    level[:, first:] = np.where(count >= min(least, blocks), medians, np.nan)
     return level
 
 

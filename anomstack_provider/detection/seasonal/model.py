@@ -296,13 +296,14 @@ def _full(x: Floats, deviation: Floats, memory: Floats, runs: Floats, grid: Grid
     members = []
     for statistic in (deviation, changes(deviation, memory), sustained(deviation)):
         distances, ordered = novelty.cross_fitted(statistic, folds)
-        unit = arrays.quantile(distances, _BEYOND)
+        sorted_distances, count = arrays.sort_last(distances)
+        unit = arrays.quantile_of(sorted_distances, count, _BEYOND)
         # Values that differ by no more than their arithmetic's rounding are the same.
         smallest = np.nanmin(np.where(distances > rounding[:, None], distances, np.inf), axis=1)
         unit = np.where(unit > rounding, unit, np.where(np.isfinite(smallest), smallest, least))
-        bent = _bent(distances, unit)
-        tail = tails.fit(bent, _BEYOND, 0.01 * arrays.median(bent))
-        surprises.append(tail.surprise_of(bent))
+        bent = _bent(sorted_distances, unit)
+        tail = tails.fit_sorted(bent, count, _BEYOND, 0.01 * arrays.middle(bent, count))
+        surprises.append(tail.surprise_of(_bent(distances, unit)))
         members.append(Member(ordered.astype(np.float32), unit, tail))
     repeat = tails.fit(runs, _BEYOND, 1.0, _RUN_CLUSTER)
     surprises.append(repeat.surprise_of(runs))

@@ -7,6 +7,7 @@ distance from the middle it also tells values between two usual ones, and does n
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,22 +33,26 @@ def cross_fitted(x: Floats, fold_of: NDArray[np.int64]) -> tuple[Floats, Floats]
     Neighbours in time resemble each other; a fold is a stretch of time, so they do not vouch for each other.
 
     :param x: shape (m, n), NaN where there is no value; so are both results, the sorted values' last.
-    :param fold_of: number of the fold of each column, shape (n,).
+    :param fold_of: number of the fold of each column, see :func:`folds`, shape (n,).
     """
     rows, columns = x.shape
     order = np.argsort(x, axis=1)
     # Places in the flattened arrays: gathering by them is several times as fast as by row and column.
-    places = order + np.arange(0, x.size, columns)[:, None]
+    row_of = np.arange(0, x.size, columns)[:, None]
+    places = order + row_of
     ordered = x.take(places)
-    known = np.where(np.isnan(ordered), np.inf, ordered)
+    known = np.where(np.isnan(ordered), np.inf, ordered).ravel()
     fold = fold_of.astype(np.int8).take(order)
+    # Places in the row of each fold's values, one fold after the other, in the order of the values.
+    by_fold = np.argsort(fold, axis=1, kind="stable")
+    ends = fold_of.searchsorted(np.arange(fold_of.max(initial=-1) + 2)).tolist()
     out = np.full(x.size, np.nan)
-    for number in np.unique(fold_of):
-        own = fold == number
-        at = np.flatnonzero(own).reshape(rows, -1)
+    for number, (first, last) in enumerate(pairwise(ends)):
+        at = by_fold[:, first:last] + row_of
+        others = known.compress((fold != number).ravel()).reshape(rows, -1)
         # Before a value come as many of the others as its place in the row says, less those of its own fold.
-        below = at % columns - np.arange(at.shape[1])
-        found = _third(known[~own].reshape(rows, -1), ordered.take(at), below)
+        below = by_fold[:, first:last] - np.arange(last - first)
+        found = _third(others, ordered.take(at), below)
         out[places.take(at)] = found
     return np.where(np.isfinite(out), out, np.nan).reshape(x.shape), ordered
 

@@ -64,7 +64,13 @@ def fit(sample: Floats, share: float, least_scale: Floats | float, cluster: floa
     :param least_scale: the scale is not taken to be less, shape (m,) or one number.
     :param cluster: so many exceedances that follow each other tell as much as one.
     """
-    ordered, count = sort_last(sample)
+    return fit_sorted(*sort_last(sample), share, least_scale, cluster)
+
+
+def fit_sorted(
+    ordered: Floats, count: NDArray[np.intp], share: float, least_scale: Floats | float, cluster: float = 1.0
+) -> Tails:
+    """Fit the tails of samples that :func:`~arrays.sort_last` has sorted; see :func:`fit`."""
     first = np.clip((share * count).astype(np.intp), 0, np.maximum(count - _LEAST, 0))
     start = np.take_along_axis(ordered, first[:, None], axis=1)[:, 0]
     beyond = count - first
