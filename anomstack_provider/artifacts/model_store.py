@@ -24,7 +24,7 @@ from anomstack_provider.artifacts.errors import BadBundle, ModelRefused, ModelSt
 from anomstack_provider.artifacts.files import Files
 from anomstack_provider.artifacts.key import ModelKey, quote_batch, tick_of
 from anomstack_provider.artifacts.manifest import Manifest, object_name, versions
-from anomstack_provider.artifacts.places import Place, find_place
+from anomstack_provider.artifacts.places import Place, find_place, local_place
 from anomstack_provider.artifacts.serialization import pack, unpack
 
 __all__ = [
@@ -60,7 +60,7 @@ class ModelStore:
     """
 
     def __init__(self, root: Place | Path) -> None:
-        self.files = Files(root if isinstance(root, Place) else find_place(str(Path(root).absolute()), "/"))
+        self.files = Files(root if isinstance(root, Place) else local_place(root))
 
     def save(self, key: ModelKey, models: Mapping[str, object], facts: Mapping[str, Any]) -> Manifest:
         """

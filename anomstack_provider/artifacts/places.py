@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -43,6 +44,12 @@ class Place:
         return str(self.fs._strip_protocol(self._url))
 
 
+def local_place(folder: Path) -> Place:
+    """Return a local folder."""
+    path = str(folder.absolute())
+    return Place(path, path, LocalFileSystem)
+
+
 def find_place(model_path: str, home: str) -> Place:
     """
     Return the place that ``model_path`` names.
@@ -60,7 +67,7 @@ def find_place(model_path: str, home: str) -> Place:
     if scheme == "file":
         # normpath and not resolve: a link to another disk stays as the operator wrote it.
         rest = os.path.normpath(os.path.join(home, rest))
-        return Place(rest, rest, LocalFileSystem)
+        return Place(f"file://{rest}", rest, LocalFileSystem)
     host, slash, key = rest.partition("/")
     conn_id, _, host = host.rpartition("@")
     url = f"{scheme}://{host}{slash}{key}".rstrip("/")
