@@ -70,7 +70,7 @@ system: $(VENV)/.dev ## the tests against Airflow's real components and other se
 test-lowest: $(VENV_LOWEST)/.test ## what meets Airflow, on the oldest Airflow and providers of the range
 	$(VENV_LOWEST)/bin/pytest -n 2 --dist loadscope -m 'not system and not llm' $(ARGS) \
 		$(addprefix tests/,cli contract dag_factory delivery examples operators packaging runtime store ui wiring)
-	$(VENV_LOWEST)/bin/pytest -m 'system and not llm' $(ARGS) tests/system tests/ui
+	$(VENV_LOWEST)/bin/pytest -m 'system and not llm and not celery' $(ARGS) tests/system tests/ui
 
 docs: $(VENV)/.dev ## write anew what in docs/ is made from the code
 	$(BIN)/python scripts/docs.py
