@@ -87,7 +87,7 @@ system: $(VENV)/.dev ## the tests against Airflow's real components and other se
 test-lowest: $(VENV_LOWEST)/.test ## what meets Airflow, on the oldest Airflow and providers of the range
 	$(VENV_LOWEST)/bin/pytest -n 2 --dist loadscope -m 'not system and not llm and not objectstore' $(ARGS) \
 		$(addprefix tests/,cli contract dag_factory delivery examples operators packaging runtime store ui wiring)
-	$(VENV_LOWEST)/bin/pytest -m 'system and not llm' $(ARGS) tests/system tests/ui
+	$(VENV_LOWEST)/bin/pytest -m 'system and not llm and not celery' $(ARGS) tests/system tests/ui
 
 # In an environment of its own: Google's libraries and those of the package's other extras want different releases of protobuf.
 test-object-stores: $(VENV_OBJECTS)/.test $(VENV_OBJECTS)/.azurite ## models in Azure, Google Cloud Storage and on FTP (needs npm)

@@ -32,7 +32,7 @@ from airflow_rig import Airflow, MailBox, free_ports, mail_server, wait_until
 
 from tests.artifacts.test_s3 import BUCKET, client, connection, endpoint  # noqa: F401
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.celery, pytest.mark.system, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARDS = {"whole": 1, "celery": 4, "killed": 4, "pods": 2}
