@@ -103,7 +103,7 @@ def test_a_batch_reads_here_and_keeps_its_metrics_there(
     for name in NAMES:
         assert rows.loc[rows["metric_name"] == name, "metric_value"].tolist() == expected[name].tolist()
 
-    own = fetch_stored(spec, "select count(*) as n from metrics where metric_type = 'metric'")  # as a summary_sql is run
+    own = fetch_stored(spec, "select count(*) as n from metrics where metric_type = 'metric'")  # as summary_sql is
     assert own["n"].tolist() == [3 * DAYS]
     count = f"SELECT count(*) FROM {source_dialect(metrics.hook()).quoted('metrics')}"
     assert metrics.run(count)[0][0] > 3 * DAYS  # scores too
