@@ -230,9 +230,7 @@ class ClickHouse(Dialect):
             return False
         for older in sorted(set(locks) - {number}):
             given_up = _quoted(f"{name}_lock_{older}")
-            connection.client.command(
-                f"DROP TABLE IF EXISTS {_quoted(database)}.{given_up} SYNC"
-            )
+            connection.client.command(f"DROP TABLE IF EXISTS {_quoted(database)}.{given_up} SYNC")
         return True
 
     def _locks(self, connection: Any, database: str, name: str) -> tuple[float, dict[int, str]]:
@@ -266,7 +264,7 @@ class ClickHouse(Dialect):
         )
         if engine and "Replacing" not in engine[0][0]:
             raise StoreError(
-                f"{database}.{name} has the engine {engine[0][0]}, in which rows cannot be replaced: it can be read, and "
+                f"{database}.{name} has the engine {engine[0][0]}, in which rows cannot be replaced: it can be read and "
                 "copied into a new one with anomstack migrate; metrics are written to a ReplacingMergeTree"
             )
 
