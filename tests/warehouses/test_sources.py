@@ -13,8 +13,8 @@ from anomstack_provider.store.source import read_sql
 NATIVE = {
     "bigquery": "SELECT DATETIME '2024-01-01 12:00:00.250000' AS metric_timestamp, 'a;b' AS metric_name, 1.5 AS "
     "metric_value FROM UNNEST([1])",
-    "clickhouse": "SELECT toDateTime64('2024-01-01 12:00:00.250000', 6, 'UTC') AS metric_timestamp, 'a;b' AS metric_name"
-    ", 1.5 AS metric_value",
+    "clickhouse": "SELECT toDateTime64('2024-01-01 12:00:00.250000', 6, 'UTC') AS metric_timestamp, "
+    "'a;b' AS metric_name, 1.5 AS metric_value",
     "snowflake": "SELECT '2024-01-01 12:00:00.250000'::TIMESTAMP_NTZ AS metric_timestamp, 'a;b' AS metric_name, "
     "1.5 AS metric_value",
 }
