@@ -68,9 +68,9 @@ class AnomstackLanguageModelOperator(AnomstackOperator):
         )
 
     def _fetch(self, window: RunWindow, context: Context) -> pd.DataFrame:
-        from anomstack_provider.wiring.fetch import fetch_query
+        from anomstack_provider.wiring.fetch import fetch_stored
 
-        return fetch_query(self.spec, self._rendered("llmalert_sql", window, context))
+        return fetch_stored(self.spec, self._rendered("llmalert_sql", window, context))
 
     def _write_prompt(self, window: RunWindow, context: Context, frame: pd.DataFrame, recent_n: int) -> str:
         from anomstack_provider.runtime.user_function import UserFunctionError, call

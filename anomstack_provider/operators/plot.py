@@ -55,7 +55,7 @@ class AnomstackPlotOperator(AnomstackOperator):
     def _read(self, window: RunWindow, context: Context) -> Plotted:
         from anomstack_provider.steps import plot
         from anomstack_provider.wiring.batches import open_stores
-        from anomstack_provider.wiring.fetch import fetch_query
+        from anomstack_provider.wiring.fetch import fetch_stored
         from anomstack_provider.wiring.templates import render_key
 
         spec = self.spec
@@ -63,4 +63,4 @@ class AnomstackPlotOperator(AnomstackOperator):
         if text is None:
             return plot.read(spec, window.as_of, open_stores(spec).metrics)
         sql = render_key(spec, "plot_sql", text, window, context, self.metrics_dir)
-        return plot.of_rows(spec, fetch_query(spec, sql))
+        return plot.of_rows(spec, fetch_stored(spec, sql))

@@ -91,8 +91,8 @@ class AnomstackSummaryOperator(BaseOperator):
             return BatchSummary(name, window.as_of, problem=problem)
 
     def _counts(self, spec: BatchSpec, window: RunWindow, context: Context) -> pd.DataFrame:
-        from anomstack_provider.wiring.fetch import fetch_query
+        from anomstack_provider.wiring.fetch import fetch_stored
         from anomstack_provider.wiring.templates import render_key
 
         text = spec.override("summary_sql") or ""
-        return fetch_query(spec, render_key(spec, "summary_sql", text, window, context, self.metrics_dir))
+        return fetch_stored(spec, render_key(spec, "summary_sql", text, window, context, self.metrics_dir))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.runtime.user_function import UserFunctionError, call
 from anomstack_provider.wiring import settings
-from anomstack_provider.wiring.batches import open_source
+from anomstack_provider.wiring.batches import open_hook, open_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,13 @@ def fetch_query(spec: BatchSpec, sql: str) -> pd.DataFrame:
     from anomstack_provider.store.source import read_sql
 
     return read_sql(open_source(spec), sql)
+
+
+def fetch_stored(spec: BatchSpec, sql: str) -> pd.DataFrame:
+    """Run a rendered query on the connection of the batch's metrics table."""
+    from anomstack_provider.store.source import read_sql
+
+    return read_sql(open_hook(spec), sql)
 
 
 def fetch_function(spec: BatchSpec, text: str, names: Mapping[str, Any]) -> pd.DataFrame:

@@ -96,6 +96,7 @@ UPSTREAM_DEFAULTS: dict[str, Any] = {
 }
 OUR_DEFAULTS: dict[str, Any] = {
     "conn_id": None,
+    "metrics_conn_id": None,
     "grain": None,
     "timezone": "UTC",
     "completeness_delay": timedelta(0),

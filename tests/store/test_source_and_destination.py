@@ -19,7 +19,7 @@ from anomstack_provider.steps.score import score
 from anomstack_provider.steps.train import train
 from anomstack_provider.store.dialects import source_dialect
 from anomstack_provider.wiring.batches import inline_spec, open_stores
-from anomstack_provider.wiring.fetch import fetch_outside_airflow
+from anomstack_provider.wiring.fetch import fetch_outside_airflow, fetch_stored
 from tests.database_fixtures import Database
 from tests.steps.conftest import at, noise
 
@@ -103,6 +103,8 @@ def test_a_batch_reads_here_and_keeps_its_metrics_there(
     for name in NAMES:
         assert rows.loc[rows["metric_name"] == name, "metric_value"].tolist() == expected[name].tolist()
 
+    own = fetch_stored(spec, "select count(*) as n from metrics where metric_type = 'metric'")  # as a summary_sql is run
+    assert own["n"].tolist() == [3 * DAYS]
     count = f"SELECT count(*) FROM {source_dialect(metrics.hook()).quoted('metrics')}"
     assert metrics.run(count)[0][0] > 3 * DAYS  # scores too
     with pytest.raises(Exception, match="metrics"):
