@@ -15,7 +15,7 @@ KINDS = [
     ("clickhouse", "String", "'2024-03-01T13:00:00.250000+01:00'"),
     ("clickhouse", "Nullable(DateTime64(6))", "toDateTime64('2024-03-01 12:00:00.250000', 6, 'UTC')"),
     ("snowflake", "TIMESTAMP_NTZ", "'2024-03-01 12:00:00.250000'"),
-    ("snowflake", "TIMESTAMP_TZ", "'2024-03-01 13:00:00.250000 +01:00'"),
+    ("snowflake", "TIMESTAMP_TZ", "'2024-03-01 12:00:00.250000'::TIMESTAMP_NTZ::TIMESTAMP_TZ"),
     ("snowflake", "VARCHAR", "'2024-03-01T13:00:00.250000+01:00'"),
 ]
 TABLES = {

@@ -264,8 +264,8 @@ class ClickHouse(Dialect):
         )
         if engine and "Replacing" not in engine[0][0]:
             raise StoreError(
-                f"{database}.{name} has the engine {engine[0][0]}, which replaces no rows: it can be read, and "
-                "copied into a new one with anomstack migrate; metrics are written to a ReplacingMergeTree"
+                f"{database}.{name} has the engine {engine[0][0]}, in which rows cannot be replaced: it can be read, "
+                "and copied into a new one with anomstack migrate; metrics are written to a ReplacingMergeTree"
             )
 
 
