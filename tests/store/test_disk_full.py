@@ -48,7 +48,9 @@ def test_a_full_disk_leaves_the_old_rows_and_an_error(
 
     processes.all([lambda: with_little_room(path, write)])
     assert said.exists(), "the write did not fail"
-    assert any(word in said.read_text().lower() for word in ("full", "disk", "too large", "i/o", "write")), said.read_text()
+    assert any(word in said.read_text().lower() for word in ("full", "disk", "too large", "i/o", "write")), (
+        said.read_text()
+    )
     assert stored(MetricStore(database.hook(), "metrics", "sales")) == before
     assert MetricStore(database.hook(), "metrics", "sales").replace(many) == 4000
     assert len(stored(store)) == 4000
