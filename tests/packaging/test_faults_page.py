@@ -1,4 +1,4 @@
-"""``docs/faults.md`` and the tests say the same: every fault has a test that exists, every test of these files its row."""
+"""``docs/faults.md`` and the tests say the same: each fault has a test that exists, each test of these files a row."""
 
 from __future__ import annotations
 
