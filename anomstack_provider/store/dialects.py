@@ -154,9 +154,8 @@ class Postgres(Dialect):
     def prepare(self, connection: Any, wait: float) -> None:
         with closing(connection.cursor()) as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
-            cursor.execute(
-                f"SET lock_timeout = {max(1, int(wait * 1000))}"
-            )  # else it waits for ever; 0 is for ever too
+            # Else it waits for ever; 0 is for ever too.
+            cursor.execute(f"SET lock_timeout = {max(1, int(wait * 1000))}")
 
     def is_contention(self, error: BaseException) -> bool:
         return _sqlstate(error) in {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available

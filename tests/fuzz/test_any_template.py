@@ -63,7 +63,7 @@ def test_any_template_is_rendered_or_an_error_with_its_key(text: str) -> None:
 ENGINES = sorted(set(DIALECTS) - {"postgresql"})
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(SQL)
 @example("SELECT " + "(" * 3000 + "1" + ")" * 3000)
 @example("SELECT 1" + " + 1" * 5000)

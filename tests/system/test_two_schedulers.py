@@ -1,7 +1,7 @@
 """
 Runs that overlap, workers whose clocks are hours apart: the rows of one run after the other, one message each.
 
-Two schedulers may start the same tick twice, a person may trigger it beside the scheduled run, and neighbours run at once.
+Two schedulers may start one tick twice, a person may trigger it beside the scheduled run, neighbours may run at once.
 Each run is a forked process with operators as a worker runs them, on a DuckDB file and on PostgreSQL.
 """
 
