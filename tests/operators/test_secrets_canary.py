@@ -45,7 +45,8 @@ BATCH = """
     retries: 0
     ingest_sql: |
       SELECT day AS metric_timestamp, name AS metric_name,
-          CASE WHEN name = 'calls' AND day = DATE '2024-03-05' THEN 900 ELSE 100 + dayofyear(day) % 5 END AS metric_value
+          CASE WHEN name = 'calls' AND day = DATE '2024-03-05' THEN 900 ELSE 100 + dayofyear(day) % 5 END
+              AS metric_value
       FROM generate_series(DATE '{{{{ ds }}}}' - 59, DATE '{{{{ ds }}}}', INTERVAL 1 DAY) AS days(day),
           (VALUES ('calls'), ('visits')) AS names(name) {more_sql}
     preprocess_params: {{diff_n: 0, smooth_n: 0, lags_n: 0}}
@@ -94,8 +95,8 @@ def planted(
         "SOURCE": {"conn_type": "duckdb", "host": str(tmp_path / "source.duckdb"), "login": SECRETS["source"]},
         "DUCK": {"conn_type": "duckdb", "host": f"{tmp_path}/no/x.duckdb?motherduck_token={SECRETS['motherduck']}"},
         "GONE": {
-            "conn_type": "postgres", "host": "127.0.0.1", "port": closed, "login": "joe", "password": SECRETS["postgres"],
-            "schema": "db", "extra": {"application_name": "x"},
+            "conn_type": "postgres", "host": "127.0.0.1", "port": closed, "login": "joe",
+            "password": SECRETS["postgres"], "schema": "db", "extra": {"application_name": "x"},
         },
         "S3": {
             "conn_type": "aws", "login": SECRETS["s3key"], "password": SECRETS["s3"],
@@ -103,7 +104,8 @@ def planted(
                       "config_kwargs": {"connect_timeout": 1, "read_timeout": 1, "retries": {"max_attempts": 1}}},
         },
         "HOOK": {
-            "conn_type": "slackwebhook", "host": f"{slack_server.url}services", "password": f"T000/B000/{SECRETS['webhook']}",
+            "conn_type": "slackwebhook", "host": f"{slack_server.url}services",
+            "password": f"T000/B000/{SECRETS['webhook']}",
             "extra": {"timeout": 5},
         },
         "SLACK_API_DEFAULT": {

@@ -1,4 +1,4 @@
-"""One metric in a thousand is poisoned, in each of many ways: the others get the same rows to the bit, and it is said."""
+"""One metric in a thousand is poisoned, in each of many ways: the others get the same rows, and it is said."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def poisoned(*poisons: str) -> pd.DataFrame:
 
 
 def run(folder: Path, frame: pd.DataFrame) -> tuple[list[tuple[Any, ...]], dict[str, StepResult]]:
-    """Run all steps on a table of their own; return the rows of the metrics that nobody has touched, and the results."""
+    """Run all steps on a table of their own; return the rows of the metrics that nobody touched, and the results."""
     folder.mkdir()
     store = MetricStore(EmbeddedDuckDBHook(folder / "metrics.duckdb"), "metrics", "b")
     models = open_model_store("models", str(folder))

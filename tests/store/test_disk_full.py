@@ -1,4 +1,4 @@
-"""The disk is full in the middle of a write: the old rows are all there, and once there is room the same write works."""
+"""The disk is full in the middle of a write: the old rows are all there, and with room again the same write works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another session holds a lock: it is waited for as long as the caller says, then named; nothing is written meanwhile."""
+"""Others hold a lock: it is waited for as long as the caller says, then told; nothing is written meanwhile."""
 
 from __future__ import annotations
 
