@@ -23,7 +23,7 @@ test_folder_runs.py, `here` this file).
 | alert titles and tags | messages/test_message.py, runs |
 | every kind of batch, end to end | runs |
 | dashboard: home, batch page, search, window, thumbs, stale metrics | ui/test_pages.py, ui/test_browser.py, here |
-| keys: disable_dashboard, dashboard_sql, dashboard_stale_metric_max_days_ago | steps/test_dashboard.py, ui/test_pages.py |
+| keys of the dashboard: disable_, _sql, _stale_metric_max_days_ago | steps/test_dashboard.py, ui/test_pages.py |
 """
 
 from __future__ import annotations

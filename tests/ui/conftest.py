@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ OWN = """
     conn_id: warehouse
     ingest_sql: SELECT 1
     dashboard_sql: >
-      SELECT metric_timestamp + INTERVAL '9000 days' AS metric_timestamp, 'doubled' AS metric_name, 2 * metric_value
+      SELECT metric_timestamp, 'doubled' AS metric_name, 2 * metric_value
       AS metric_value FROM {{ table_key }} WHERE metric_batch = 'kept' AND metric_name = 'orders'
 """
 HIDDEN = """
@@ -126,7 +127,7 @@ class Page:
 
     status: int
     text: str
-    headers: Mapping[str, str]
+    headers: Message
 
     def headings(self) -> list[str]:
         """Return the text of what the page lists, in order."""
@@ -153,9 +154,9 @@ class Server:
         headers = {} if user is None else {"Cookie": f"_token={self.tokens[user]}"}
         try:
             with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
-                return Page(answer.status, answer.read().decode(), dict(answer.headers))
+                return Page(answer.status, answer.read().decode(), answer.headers)
         except urllib.error.HTTPError as error:
-            return Page(error.code, error.read().decode(), dict(error.headers))
+            return Page(error.code, error.read().decode(), error.headers)
 
     def judge(self, user: str | None = "ute", dag_id: str = "anomstack_shop", **more: Any) -> Answer:
         body = {"metric_name": "orders", "bucket": "2024-02-20", "verdict": "real", **more}
@@ -220,7 +221,7 @@ def _put_rows(database: Path, batch: str) -> MetricStore:
 
 
 def _put_board(home: Path) -> MetricStore:
-    """Store metrics up to yesterday with names of every kind, run the steps, and add alerts as another tool writes them."""
+    """Store metrics up to yesterday with names of every kind, run the steps, and add alerts of another tool."""
     spec = BatchSpec.model_validate(yaml.safe_load(BOARD))
     store = MetricStore(EmbeddedDuckDBHook(home / "metrics.duckdb"), "metrics", "board")
     today = pd.Timestamp.now("UTC").normalize().tz_localize(None)
@@ -232,13 +233,14 @@ def _put_board(home: Path) -> MetricStore:
         times = pd.date_range(end=end, periods=60, freq="1D").to_numpy("datetime64[us]")
         rows = {"metric_name": name, "metric_type": "metric", "metric_timestamp": times, "metric_value": values}
         store.replace(pd.DataFrame({**rows, "metadata": None}))
-        if name == "planted":
-            store.replace(pd.DataFrame({**rows, "metric_type": "alert", "metric_value": 1.0, "metadata": None})[-45:])
     moment = today.to_pydatetime().replace(tzinfo=UTC)
     window = RunWindow(moment - timedelta(days=10), moment)
     models = open_model_store("models", str(home))
     for step in (train, score, alert):
         step(spec, window, store, models)
+    times = pd.date_range(end=today, periods=46, freq="1D").to_numpy("datetime64[us]")[:-1]
+    planted = {"metric_name": "planted", "metric_type": "alert", "metric_timestamp": times, "metric_value": 1.0}
+    store.replace(pd.DataFrame({**planted, "metadata": None}))
     return store
 
 
