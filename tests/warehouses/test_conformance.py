@@ -1,6 +1,8 @@
-"""The suite that holds all engines to the same promises, on warehouses."""
+"""The suite that holds all engines to the same promises, on the engine that is no emulator."""
 
 from __future__ import annotations
+
+import pytest
 
 from tests.store.test_conformance import (  # noqa: F401
     store,
@@ -11,3 +13,5 @@ from tests.store.test_conformance import (  # noqa: F401
     test_times_of_any_frame_are_stored_in_utc,
     test_values_are_kept_to_the_bit_and_what_is_no_number_is_refused,
 )
+
+pytestmark = pytest.mark.parametrize("database", ["clickhouse"], indirect=True)
