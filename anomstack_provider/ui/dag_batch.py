@@ -53,12 +53,11 @@ def listed(dag_ids: Collection[str]) -> list[str]:
     """
     from airflow.models.dag import DagModel, DagTag
     from airflow.utils.session import create_session
-    from sqlalchemy import select
 
     with create_session() as session:
-        current = select(DagTag.dag_id).join(DagModel, DagModel.dag_id == DagTag.dag_id)
-        tagged = session.scalars(current.where(DagTag.name == TAG, DagModel.is_stale.is_(False))).all()
-    return [dag_id for dag_id in sorted(set(tagged) & set(dag_ids)) if _names_batch(dag_id)]
+        found = session.query(DagTag.dag_id).join(DagModel, DagModel.dag_id == DagTag.dag_id)
+        tagged = {dag_id for (dag_id,) in found.filter(DagTag.name == TAG, DagModel.is_stale.is_(False))}
+    return [dag_id for dag_id in sorted(tagged.intersection(dag_ids)) if _names_batch(dag_id)]
 
 
 def _names_batch(dag_id: str) -> bool:

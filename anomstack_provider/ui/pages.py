@@ -21,7 +21,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse
 
 from anomstack_provider.steps.period import Period, PeriodRefused
-from anomstack_provider.ui.dag_batch import batch_of_dag, listed
+from anomstack_provider.ui.dag_batch import NoBatch, NoDag, batch_of_dag, listed
 from anomstack_provider.ui.rendering import STATIC, rendered
 from anomstack_provider.wiring.batches import open_metrics
 
@@ -89,7 +89,7 @@ def metric(dag_id: DagId, metric_name: Words, window: Window = BATCH_WINDOW) -> 
     read = _Batch.read(dag_id, period, with_stale=True)
     watched = None if read.board is None else of_metric(read.board, metric_name)
     panel = None if read.board is None or watched is None else Panel.of(read.board, watched, is_large=True)
-    return read.page("metric.html", period, refused, status=404 * (panel is None), panel=panel, metric_name=metric_name)
+    return read.page("metric.html", period, refused, status=200 if panel else 404, panel=panel, metric_name=metric_name)
 
 
 @pages.get("/anomalies", dependencies=READS)
@@ -124,12 +124,13 @@ def static(request: Request) -> FileResponse:
 
 @dataclass(frozen=True)
 class _Batch:
-    """A DAG's batch as far as it can be read: without a ``board`` there is a ``problem``."""
+    """A DAG's batch as far as it can be read: without a ``board`` there is a ``problem`` and its ``status``."""
 
     dag_id: str
     spec: BatchSpec | None = None
     board: Board | None = None
     problem: str = ""
+    status: int = 200
 
     @classmethod
     def read(cls, dag_id: str, period: Period, deadline: float | None = None, *, with_stale: bool = False) -> _Batch:
@@ -140,21 +141,26 @@ class _Batch:
         try:
             spec = batch_of_dag(dag_id)
             if _is_off(spec):
-                return cls(dag_id, spec, problem="This batch is left out of the dashboard (disable_dashboard).")
+                return cls(dag_id, spec, problem="This batch is left out of the dashboard.", status=404)
             wait = _PATIENCE if deadline is None else max(deadline - time.monotonic(), 0.1)
             store = open_metrics(spec, lock_wait=wait)
             return cls(dag_id, spec, dashboard.read(spec, store, period, datetime.now(UTC), with_stale=with_stale))
+        except NoDag as error:
+            return cls(dag_id, problem=str(error), status=404)
+        except NoBatch as error:
+            return cls(dag_id, problem=str(error), status=409)
         except Exception as error:
             log.warning("dashboard: DAG %s: its batch cannot be shown", dag_id, exc_info=True)
             reason = str(redact(f"{error}")) or type(error).__name__
             cut = reason if len(reason) <= _SHOWN_REASON else f"{reason[:_SHOWN_REASON]}…"
-            return cls(dag_id, spec, problem=cut)
+            return cls(dag_id, spec, problem=cut, status=503)
 
     def page(self, template: str, period: Period, refused: str, *, status: int = 200, **names: Any) -> HTMLResponse:
-        """Return a page of the batch; 503 where it cannot be read."""
+        """Return a page of the batch, or why there is none."""
         name = self.dag_id if self.spec is None else self.spec.metric_batch
-        code = 503 if self.board is None else 400 if refused else status or 200
-        given = {"dag_id": self.dag_id, "name": name, "board": self.board, "problem": self.problem}
+        code = self.status if self.board is None else 400 if refused else status
+        given: dict[str, Any] = {"dag_id": self.dag_id, "name": name, "board": self.board}
+        given |= {"problem": self.problem, "is_temporary": self.status == 503}
         return rendered(template, code, **given, period=period, refused=refused, **names)
 
 

@@ -24,8 +24,8 @@ Array: TypeAlias = NDArray[Any]
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # Steps between the labels of a time axis in minutes, then in months.
-_MINUTES = (1, 5, 15, 30, 60, 180, 360, 720, 1440, 2880, 7 * 1440, 14 * 1440)
-_MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120)
+_MINUTES = (1, 5, 15, 30, 60, 180, 360, 720, 1440, 2880, 4320, 7 * 1440, 14 * 1440)
+_MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,8 @@ def _time_ticks(first: np.datetime64, last: np.datetime64, most: int) -> tuple[A
     step = next((n for n in _MINUTES if minutes / n <= most), None)
     if step is None:
         months = next((n for n in _MONTH_STEPS if minutes / (n * 43_830) <= most), _MONTH_STEPS[-1])
-        begin = first.astype("datetime64[M]").astype(int) // months * months
+        epoch = 1970 * 12  # counted from the year 0, so that decades and centuries are round
+        begin = (first.astype("datetime64[M]").astype(int) + epoch) // months * months - epoch
         found = np.arange(begin, last.astype("datetime64[M]").astype(int) + 1, months).astype("datetime64[M]")
         texts = [f"{_MONTHS[int(month) % 12]} {1970 + int(month) // 12}" for month in found.astype(int)]
     else:

@@ -219,7 +219,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[BatchSpec, Metric
     put = {"metric_timestamp": times, "metadata": None}
     for name, odd in {"busy north": 8, "busy south": 4, "calm": 0}.items():
         for kind, number in {"metric": 100, "score": 100, "alert": odd, "change": odd // 4}.items():
-            rows = {"metric_name": name, "metric_type": kind, "metric_value": 0.5 if kind == "score" else 1.0, **put}
+            rows = {"metric_name": name, "metric_type": kind, "metric_value": 0.2 if kind == "score" else 1.0, **put}
             store.replace(pd.DataFrame(rows)[100 - number :])
     old = {"metric_name": "old", "metric_type": "metric", "metric_value": 1.0, **put}
     store.replace(pd.DataFrame(old)[:80])
@@ -234,7 +234,7 @@ def test_dashboard_home_a_card_per_batch_metrics_last_seen_average_score_alerts_
 ) -> None:
     spec, store = watched
     card = Card.of("dag", spec, dashboard.read(spec, store, Period.parse("90n"), AFTER), "")
-    assert (card.metrics, card.last_seen, card.score, card.alerts) == (3, "Sat 8 Jun 2024", "0.50", 8 + 4 + 2 + 1)
+    assert (card.metrics, card.last_seen, card.score, card.alerts) == (3, "Sat 8 Jun 2024", "0.20", 8 + 4 + 2 + 1)
     others = [Card("x", "quiet"), Card("y", "loud", alerts=99), Card("z", "broken", "no connection")]
     assert [each.name for each in sorted([*others, card], key=Card.rank)] == ["loud", "b", "broken", "quiet"]
 

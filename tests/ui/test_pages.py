@@ -73,7 +73,7 @@ def test_nobody_sees_what_they_may_not_read(server: Server) -> None:
         answer = server.page(path, "nina", dag_id=BOARD, metric_name="spiked")
         assert (answer.status, "spiked" in answer.text) == (403, False)
     assert server.page("batch", "nina", dag_id="anomstack_kept").status == 200
-    assert server.page("batch", "nina", dag_id="~").status == 503
+    assert server.page("batch", "nina", dag_id="~").status == 404
     assert "spiked" not in server.page("batch", "nina", dag_id="~").text
 
 
@@ -150,12 +150,18 @@ def test_stale_metrics_are_hidden_until_asked_for(server: Server) -> None:
 
 def test_dashboard_sql_gives_the_points(server: Server) -> None:
     page = server.page("batch", dag_id="anomstack_own", stale=1)
-    assert page.headings() == ["doubled"]
+    assert page.headings() == ["doubled"], page.text
 
 
 def test_a_batch_may_be_left_out(server: Server) -> None:
     page = server.page("batch", dag_id="anomstack_hidden")
-    assert "left out of the dashboard" in page.text
+    assert (page.status, "left out of the dashboard" in page.text) == (404, True)
+
+
+def test_a_dag_without_a_batch_says_so(server: Server) -> None:
+    assert server.page("batch", dag_id="no_such_dag").status == 404
+    page = server.page("batch", dag_id="says_nothing")
+    assert (page.status, "names no metric batch" in page.text) == (409, True)
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=str)
