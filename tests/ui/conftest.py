@@ -82,7 +82,7 @@ OWN = """
     ingest_sql: SELECT 1
     dashboard_sql: >
       SELECT metric_timestamp, 'doubled' AS metric_name, 2 * metric_value
-      AS metric_value FROM {{ table_key }} WHERE metric_batch = 'kept' AND metric_name = 'orders'
+      AS metric_value FROM {{ table_key }} WHERE metric_batch = 'kept' AND metric_type = 'metric' AND metric_name = 'orders'
 """
 HIDDEN = """
     metric_batch: hidden
