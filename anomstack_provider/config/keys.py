@@ -370,6 +370,10 @@ class Alerts(Section):
 
 # The channels that are there without a notifier; delivery/channels has a file for each.
 CHANNELS = ("email", "slack", "slack_webhook")
+# Where a channel sends to, by its name: the key that says so, of the batch or of a route.
+DESTINATIONS = {"email": "email_to", "slack": "slack_channel", "slack_webhook": "slack_webhook_conn_id"}
+# What days are like. Entries that only suppress or annotate leave a model as it is; tags read metric_tags.
+CALENDAR_KEYS = ("holidays", "events")
 
 
 class NotifierConfig(BaseModel):

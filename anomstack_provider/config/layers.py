@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from anomstack_provider.config.conflicts import SPELLINGS
 from anomstack_provider.config.document import DocumentError, read_value
 from anomstack_provider.config.explain import Path
-from anomstack_provider.config.spec import LIST_KEYS, SPELLINGS
+from anomstack_provider.config.spec import LIST_KEYS
 
 Kind = Literal["package", "site", "folder", "batch", "environment"]
 

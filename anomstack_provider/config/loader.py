@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anomstack_provider.config.batch_file import BatchFile, plain_name, read_batch, read_file
+from anomstack_provider.config.cautions import cautions
 from anomstack_provider.config.document import DocumentError, decode, read_mapping
 from anomstack_provider.config.errors import BatchError
 from anomstack_provider.config.explain import Problem
@@ -180,7 +181,7 @@ def _load(
         return [_located(problem, name, merged, layers, own) for problem in problems]
     spec = spec.placed(str(shared.root), merged.values)
     provenance = {key: layer.source((key,)) for key, layer in merged.layers.items()}
-    warnings = tuple(f"{provenance.get(key, PACKAGE)}: {key}: {text}" for key, text in spec.cautions())
+    warnings = tuple(f"{provenance.get(key, PACKAGE)}: {key}: {text}" for key, text in cautions(spec))
     lines = {str(place[0]): position[0] for place, position in own.places.items() if len(place) == 1}
     return LoadedBatch(spec, path, merged.values, provenance, lines, warnings)
 

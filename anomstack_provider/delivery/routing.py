@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from anomstack_provider.alerting.alert import Alert
-from anomstack_provider.config.spec import DESTINATIONS
+from anomstack_provider.config.keys import DESTINATIONS
 from anomstack_provider.delivery.holding import rank
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
+from anomstack_provider.config.conflicts import SPELLINGS
 from anomstack_provider.config.crons import meant
-from anomstack_provider.config.spec import SEASONAL_DEFAULTS, SPELLINGS, BatchSpec, check
+from anomstack_provider.config.spec import SEASONAL_DEFAULTS, BatchSpec, check
 from anomstack_provider.config.values import strip_quotes
 from anomstack_provider.migrate.differences import NOTES, is_own_template
 

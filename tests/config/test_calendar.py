@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from anomstack_provider.config.calendar import Event, Holidays, read_actions
+from anomstack_provider.config.cautions import cautions
 from anomstack_provider.config.ics import check_ics, occurrences
 from anomstack_provider.config.spec import BatchSpec, check
 
@@ -204,8 +205,8 @@ def test_a_wrong_entry_is_an_error_with_its_line(errors_of: ErrorsOf, keys: str,
 
 def test_a_tag_that_no_metric_has_is_cautioned():
     holidays = [{"country": "DE", "tags": {"team": "x"}}]
-    assert spec(holidays=holidays).cautions() == [("holidays", "no metric has the tags team: x in metric_tags")]
-    assert spec(holidays=holidays, metric_tags={"m": {"team": "x"}}).cautions() == []
+    assert cautions(spec(holidays=holidays)) == [("holidays", "no metric has the tags team: x in metric_tags")]
+    assert cautions(spec(holidays=holidays, metric_tags={"m": {"team": "x"}})) == []
 
 
 # -- iCalendar files

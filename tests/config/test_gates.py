@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from anomstack_provider.config.about import About
+from anomstack_provider.config.cautions import cautions
 from anomstack_provider.config.gates import Gates, hours
 from anomstack_provider.config.spec import BatchSpec, check
 from tests.config.conftest import MetricsFolder
@@ -138,7 +139,7 @@ def test_freshness_that_means_nothing_is_said() -> None:
 
 def test_a_guardrail_that_is_never_scored_is_a_caution() -> None:
     batch = spec(alert_gates={"guardrail": {"metric": "x"}}, score_exclude_metrics=["x"])
-    assert [key for key, _ in batch.cautions()] == ["alert_gates"]
+    assert [key for key, _ in cautions(batch)] == ["alert_gates"]
 
 
 def test_gates_can_be_given_by_a_variable(folder: MetricsFolder) -> None:

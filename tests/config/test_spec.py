@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from anomstack_provider.config.cautions import cautions
 from anomstack_provider.config.gates import Gates
 from anomstack_provider.config.keys import SECTIONS
 from anomstack_provider.config.spec import LIST_KEYS, TEXT_KEYS, BatchSpec, check
@@ -224,11 +225,11 @@ def test_a_route_tells_nobody_only_if_it_says_so():
 
 
 def test_a_budget_that_decides_nothing_is_said_to():
-    assert [key for key, _ in spec(false_alarms_per_month=2).cautions()] == []
-    assert [key for key, _ in spec(false_alarms_per_month=2, alert_threshold=0.9).cautions()] == [
+    assert [key for key, _ in cautions(spec(false_alarms_per_month=2))] == []
+    assert [key for key, _ in cautions(spec(false_alarms_per_month=2, alert_threshold=0.9))] == [
         "false_alarms_per_month"
     ]
-    assert [key for key, _ in spec(false_alarms_per_month=2, recipe="anomstack").cautions()] == [
+    assert [key for key, _ in cautions(spec(false_alarms_per_month=2, recipe="anomstack"))] == [
         "false_alarms_per_month"
     ]
 
@@ -516,30 +517,30 @@ def test_odd_names_are_names():
 
 
 def test_cautions_name_the_key_as_it_was_written():
-    assert [key for key, _ in spec(train_cron_schedule="*/180 * * * *").cautions()] == ["train_cron_schedule"]
-    assert [key for key, _ in spec(schedule="*/180 * * * *").cautions()] == ["schedule"]
-    assert spec().cautions() == []
-    assert spec(dashboard_sql="select 1", plot_sql="select 1", dashboard_stale_metric_max_days_ago=3).cautions() == []
+    assert [key for key, _ in cautions(spec(train_cron_schedule="*/180 * * * *"))] == ["train_cron_schedule"]
+    assert [key for key, _ in cautions(spec(schedule="*/180 * * * *"))] == ["schedule"]
+    assert cautions(spec()) == []
+    assert cautions(spec(dashboard_sql="select 1", plot_sql="select 1", dashboard_stale_metric_max_days_ago=3)) == []
 
 
 def test_deleting_what_is_still_read_is_a_caution():
     kept = {"train_metric_timestamp_max_days_ago": 100, "score_metric_timestamp_max_days_ago": 30}
-    assert spec(**kept, delete_after_n_days=100).cautions() == []
-    assert spec(**kept, delete_after_n_days=99).cautions() == [
+    assert cautions(spec(**kept, delete_after_n_days=100)) == []
+    assert cautions(spec(**kept, delete_after_n_days=99)) == [
         ("delete_after_n_days", "deletes after 99 days, but train_metric_timestamp_max_days_ago reads 100")
     ]
-    ((key, text),) = spec(**kept, delete_after_n_days=6).cautions()
+    ((key, text),) = cautions(spec(**kept, delete_after_n_days=6))
     assert key == "delete_after_n_days"
     assert [part.split()[0] for part in text.split("but ")[1].split(", ")] == [
         "train_metric_timestamp_max_days_ago",
         "score_metric_timestamp_max_days_ago",
         "event_expires",
     ]
-    assert spec(**kept, delete_after_n_days=6, disable_delete=True).cautions() == []
+    assert cautions(spec(**kept, delete_after_n_days=6, disable_delete=True)) == []
     off = {"disable_train": True, "disable_score": True, "disable_alert": True}
-    assert spec(**kept, **off, delete_after_n_days=6).cautions() == []
+    assert cautions(spec(**kept, **off, delete_after_n_days=6)) == []
     for recipe in ("seasonal", "anomstack"):
-        assert spec(recipe=recipe).cautions() == []
+        assert cautions(spec(recipe=recipe)) == []
 
 
 @pytest.mark.parametrize(
@@ -548,12 +549,12 @@ def test_deleting_what_is_still_read_is_a_caution():
 )
 def test_the_keys_of_plot_and_delete_act(key: str):
     values = {"cron_schedule": "0 5 * * *", "default_schedule_status": "RUNNING", "sql": "SELECT 1"}
-    assert spec(**{key: values[key.partition("_")[2]]}).cautions() == []
+    assert cautions(spec(**{key: values[key.partition("_")[2]]})) == []
 
 
 def test_a_channel_that_is_named_and_has_no_destination_is_a_caution():
     methods = {"alert_methods": ["email", "slack", "slack_webhook"], "email_to": ["a@example.com"]}
-    assert spec(**methods).cautions() == [
+    assert cautions(spec(**methods)) == [
         ("alert_methods", "slack sends nothing without slack_channel"),
         ("alert_methods", "slack_webhook sends nothing without slack_webhook_conn_id"),
     ]
@@ -561,11 +562,11 @@ def test_a_channel_that_is_named_and_has_no_destination_is_a_caution():
 
 def test_thresholds_that_are_not_compared_are_a_caution():
     bounds = {"m": {"upper": 1}}
-    assert spec(tholdalert_thresholds=bounds).cautions() == [
+    assert cautions(spec(tholdalert_thresholds=bounds)) == [
         ("tholdalert_thresholds", "no effect without disable_tholdalert: false")
     ]
     for said in (True, False):
-        assert spec(tholdalert_thresholds=bounds, disable_tholdalert=said).cautions() == []
+        assert cautions(spec(tholdalert_thresholds=bounds, disable_tholdalert=said)) == []
 
 
 def test_the_seasonal_recipe_looks_for_changes_only_when_asked_to():
@@ -595,12 +596,12 @@ def test_a_job_stopped_beside_a_running_ingest_is_left_out():
         one = spec(recipe="anomstack", **stopped, **ingest)
         assert not any(one.is_off(job) for job in jobs)
         assert one.finds == {"anomaly", "change"}
-        assert one.cautions() == []
+        assert cautions(one) == []
     one = spec(recipe="anomstack", **stopped, ingest_default_schedule_status="running")
     assert all(one.is_off(job) for job in jobs)
     assert one.finds == set()
     assert one.switched_off == ["alert_default_schedule_status"]
-    assert one.cautions() == [
+    assert cautions(one) == [
         (
             "alert_default_schedule_status",
             "STOPPED beside a running ingest leaves out: alert, change, score, train; "

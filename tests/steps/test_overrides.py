@@ -15,6 +15,7 @@ import pytest
 
 from anomstack_provider.alerting.alert import Alert
 from anomstack_provider.artifacts.model_store import open_model_store
+from anomstack_provider.config.cautions import cautions
 from anomstack_provider.config.errors import TemplateError
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.runtime.ticks import last_tick
@@ -443,7 +444,7 @@ def test_what_anomstack_s_defaults_include_is_built_in(batch: Callable[..., Batc
     one = batch(**keys)
     one.folder = one.folder / "own"
     assert one.live().scores() == plain
-    (caution,) = one.spec.cautions()
+    (caution,) = cautions(one.spec)
     assert caution[0] == "alert_sql"
     assert "(alert_sql, change_sql, score_sql, train_sql)" in caution[1]
 
@@ -452,10 +453,10 @@ def test_what_anomstack_s_defaults_include_is_built_in(batch: Callable[..., Batc
 def test_a_query_that_reads_the_clock_is_warned_of(batch: Callable[..., Batch], tmp_path: Path, clock: str):
     write(tmp_path, "own/score.sql", f"{ALL} and metric_timestamp < {clock}")
     for text in (f"select {clock}", "{% include './own/score.sql' %}"):
-        ((key, said),) = batch(score_sql=text).spec.cautions()
+        ((key, said),) = cautions(batch(score_sql=text).spec)
         assert key == "score_sql"
         assert "reads the clock" in said
-    assert batch(score_sql="select 1 -- now()").spec.cautions() == []
+    assert cautions(batch(score_sql="select 1 -- now()").spec) == []
 
 
 def test_templates_of_anomstack_find_its_names(batch: Callable[..., Batch]):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anomstack_provider.config.cautions import cautions
 from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.overlay import MemoryRows, NoModels
 from anomstack_provider.steps.preview import preview
@@ -152,7 +153,7 @@ def test_anomstack_s_own_text_is_built_in(rig: Callable[..., Any]):
 
 def test_another_recipe_does_not_ask_it(rig: Callable[..., Any]):
     spec = rig(preprocess_fn="no python", recipe="seasonal").spec
-    assert ("preprocess_fn", "no effect with recipe seasonal") in spec.cautions()
+    assert ("preprocess_fn", "no effect with recipe seasonal") in cautions(spec)
     assert failure(rig, "no python", recipe="seasonal").startswith("trained")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from anomstack_provider.config.spec import DESTINATIONS
+from anomstack_provider.config.keys import DESTINATIONS
 from anomstack_provider.delivery.channels.base import Channel, DeliveryError, Unconfigured
 from anomstack_provider.delivery.channels.email import EmailChannel
 from anomstack_provider.delivery.channels.notifier import NotifierChannel
