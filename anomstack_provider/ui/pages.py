@@ -51,11 +51,9 @@ def home(user: GetUserDep, window: Window = HOME_WINDOW) -> HTMLResponse:
     from anomstack_provider.ui.views import Card
 
     period, refused = _period(window, HOME_WINDOW)
-    found = [
-        _Batch.read(dag_id, period, deadline)
-        for deadline in [time.monotonic() + _PATIENCE]
-        for dag_id in listed(get_auth_manager().get_authorized_dag_ids(user=user))
-    ]
+    deadline = time.monotonic() + _PATIENCE
+    readable = listed(get_auth_manager().get_authorized_dag_ids(user=user))
+    found = [_Batch.read(dag_id, period, deadline) for dag_id in readable]
     shown = [each for each in found if each.spec is None or not _is_off(each.spec)]
     cards = sorted((Card.of(each.dag_id, each.spec, each.board, each.problem) for each in shown), key=Card.rank)
     return rendered("home.html", 400 if refused else 200, cards=cards, period=period, refused=refused)

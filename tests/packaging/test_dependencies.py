@@ -27,6 +27,7 @@ THROUGH_ANOTHER = {
     "fastapi": "apache-airflow",
     "fsspec": "apache-airflow",
     "joblib": "pyod",
+    "markupsafe": "jinja2",
     "pendulum": "apache-airflow",
     "pillow": "matplotlib",
     "pydantic-ai": "apache-airflow-providers-common-ai",

@@ -81,8 +81,8 @@ OWN = """
     conn_id: warehouse
     ingest_sql: SELECT 1
     dashboard_sql: >
-      SELECT metric_timestamp, 'doubled' AS metric_name, 2 * metric_value
-      AS metric_value FROM {{ table_key }} WHERE metric_batch = 'kept' AND metric_name = 'orders'
+      SELECT metric_timestamp, 'doubled' AS metric_name, 2 * metric_value AS metric_value FROM {{ table_key }}
+      WHERE metric_batch = 'kept' AND metric_type = 'metric' AND metric_name = 'orders'
 """
 HIDDEN = """
     metric_batch: hidden
