@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from airflow_rig import Airflow, MailBox, free_ports, mail_server, wait_until
 
-from tests.artifacts.test_s3 import BUCKET, client, connection, endpoint  # noqa: F401
+from tests.object_store_fixtures import BUCKET, client, connection
 
 pytestmark = [pytest.mark.celery, pytest.mark.system, pytest.mark.timeout(900)]
 
