@@ -96,7 +96,7 @@ test-object-stores: $(VENV_OBJECTS)/.test $(VENV_OBJECTS)/.azurite ## models in 
 
 $(VENV_WAREHOUSES)/.test: pyproject.toml constraints-warehouses.txt
 	$(call new_venv,$(VENV_WAREHOUSES))
-	$(call install,$(VENV_WAREHOUSES)) -c constraints-warehouses.txt -e '.[warehouses]'
+	$(call install,$(VENV_WAREHOUSES)) -c constraints-warehouses.txt -e '.[test-warehouses]'
 	touch $@
 
 # The emulators are slow, not heavy. bqemulator's plugin for pytest wants a container.
@@ -126,7 +126,7 @@ constraints: ## pin anew what the tests run on
 	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra test-objects \
 		--no-annotate --no-header --no-emit-package anomstack-provider \
 		pyproject.toml -o constraints-objects.txt
-	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra warehouses \
+	$(UV) pip compile --quiet --upgrade --python $(PYTHON) --extra test-warehouses \
 		--no-annotate --no-header --no-emit-package anomstack-provider \
 		pyproject.toml -o constraints-warehouses.txt
 

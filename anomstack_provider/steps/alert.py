@@ -60,13 +60,13 @@ def alert(spec: BatchSpec, window: RunWindow, store: MetricRows, models: Models)
         deciding.judge(group, store, models)
     missing = deciding.late_data()
     found = result_of(deciding, missing)
-    stored = _stored(store, deciding.told.clear)
+    kept = stored(store, deciding.told.clear)
     by_shard: dict[int, tuple[list[Alert], list[Keys]]] = {}
     for one in found.alerts:
         by_shard.setdefault(shard_of(one.metric_name, spec.shards), ([], []))[0].append(one)
     for keys in deciding.told.clear:
         by_shard.setdefault(shard_of(keys[0], spec.shards), ([], []))[1].append(keys)
-    written = sum(_write(store, alerts, keys, stored) for _, (alerts, keys) in sorted(by_shard.items()))
+    written = sum(_write(store, alerts, keys, kept) for _, (alerts, keys) in sorted(by_shard.items()))
     _log(found)
     return replace(found, result=replace(found.result, rows=written))
 
@@ -90,7 +90,7 @@ def is_told(spec: BatchSpec, found: Alert) -> bool:
     return found.transition != "closed" or spec.notify_closed
 
 
-def _stored(store: MetricRows, keys: Sequence[Keys]) -> pd.DataFrame:
+def stored(store: MetricRows, keys: Sequence[Keys]) -> pd.DataFrame:
     """Return the alert rows that are stored in the time of these keys, and maybe of others."""
     times = [times for _, _, times in keys if len(times)]
     if not times:
@@ -100,9 +100,9 @@ def _stored(store: MetricRows, keys: Sequence[Keys]) -> pd.DataFrame:
     return store.read(kinds, since=_aware(since), until=_aware(newest + np.timedelta64(1, "us")))
 
 
-def _write(store: MetricRows, alerts: list[Alert], keys: list[Keys], stored: pd.DataFrame) -> int:
+def _write(store: MetricRows, alerts: list[Alert], keys: list[Keys], kept: pd.DataFrame) -> int:
     """
-    Replace the alert rows of the buckets that were looked at, of ``stored`` those that no longer hold by a record.
+    Replace the alert rows of the buckets that were looked at, of ``kept`` those that no longer hold by a record.
 
     The record has the row's type with an end that says so; it goes when the alert holds again.
     """
@@ -116,13 +116,13 @@ def _write(store: MetricRows, alerts: list[Alert], keys: list[Keys], stored: pd.
         }
     )
     rows, clear = alert_rows(alerts), clear.drop_duplicates()
-    of_keys = stored.merge(clear, on=KEY)
+    of_keys = kept.merge(clear, on=KEY)
     gone = of_keys.merge(rows[KEY], on=KEY, how="left", indicator="found")
     gone = gone[gone["found"] == "left_only"][COLUMNS]
     again = rows[KEY].assign(metric_type=rows["metric_type"] + WITHDRAWN)
     gone["metric_type"] += WITHDRAWN
-    kept = [part for part in (rows, gone) if len(part)]
-    store.replace(pd.concat(kept) if kept else rows, clear=pd.concat([clear, again]))
+    parts = [part for part in (rows, gone) if len(part)]
+    store.replace(pd.concat(parts) if parts else rows, clear=pd.concat([clear, again]))
     return len(rows)
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from anomstack_provider.config.spec import BatchSpec
 from anomstack_provider.runtime.ticks import last_tick, tick_at_or_before
 from anomstack_provider.runtime.window import RunWindow
-from anomstack_provider.steps import score, train
+from anomstack_provider.steps import alert, score, train
 from anomstack_provider.steps.deciding import Deciding
 from anomstack_provider.steps.groups import Group
 from anomstack_provider.steps.ports import MetricRows, Models
@@ -107,7 +107,8 @@ class RunReads:
         # Of a resampled batch one score is that of many points.
         self._all_scored = spec.preprocess_params.freq is None
         self._alert = self.jobs.get("alert", Read())
-        self._deciding = Deciding(spec, self.window, Counted(rows, self._alert), groups)
+        self._rows = Counted(rows, self._alert)
+        self._deciding = Deciding(spec, self.window, self._rows, groups)
         if groups[0].names is not None:
             self._count_names(rows)
 
@@ -135,6 +136,7 @@ class RunReads:
         """Count what is read of all groups together, and return the counts by job."""
         if "alert" in self.jobs:
             self._deciding.late_data()
+            alert.stored(self._rows, self._deciding.told.clear)
         return self.jobs
 
 

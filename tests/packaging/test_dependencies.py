@@ -39,6 +39,10 @@ THROUGH_ANOTHER = {
 }
 
 
+# Modules that an extra brings, by the provider that needs them.
+OF_EXTRAS = {"MySQLdb": "apache-airflow-providers-mysql", "google": "apache-airflow-providers-google"}
+
+
 @pytest.fixture(scope="module")
 def project(repository: Path) -> dict:
     return tomllib.loads((repository / "pyproject.toml").read_text())["project"]
@@ -64,6 +68,8 @@ def _distributions(module: str, declared: set[str]) -> set[str]:
     if module.partition(".")[0] == "airflow":
         return {"apache-airflow"}
     root = module.partition(".")[0]
+    if root in OF_EXTRAS:
+        return {OF_EXTRAS[root]}
     # What is not installed, as the extra llm in the environment of the lowest versions, is told by its name.
     found = {canonicalize_name(name) for name in packages_distributions().get(root, [root])}
     return {THROUGH_ANOTHER.get(name, name) for name in found}
@@ -73,7 +79,7 @@ def test_imported_and_declared_are_the_same(repository: Path, project: dict):
     declared = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
     optional = {
         canonicalize_name(Requirement(text).name)
-        for extra in ("demo", "ics", "llm", "parquet", "s3")
+        for extra in ("bigquery", "databricks", "demo", "ics", "llm", "mysql", "parquet", "s3")
         for text in project["optional-dependencies"][extra]
     }
     used = {module: _distributions(module, declared) for module in _imports(repository / "anomstack_provider")}

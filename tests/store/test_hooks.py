@@ -116,7 +116,9 @@ def test_an_engine_that_cannot_keep_metrics_is_refused_with_those_that_can():
 
     hook = OtherHook(connection=Connection(conn_id="x", conn_type="other"))
     for make in (MetricStore, DeliveryLedger):
-        with pytest.raises(UnsupportedEngine, match=r"type 'other'.*duckdb, mysql, postgres, sqlite"):
+        with pytest.raises(
+            UnsupportedEngine, match=r"type 'other'.*bigquery, clickhouse, duckdb, mysql, postgres, snowflake, sqlite"
+        ):
             make(hook, "metrics", "sales")
 
 

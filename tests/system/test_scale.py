@@ -165,7 +165,7 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory, endpoint: str) -> Iterator[Fleet]:  # noqa: F811
+def fleet(tmp_path_factory: pytest.TempPathFactory, endpoint: str) -> Iterator[Fleet]:
     home = tmp_path_factory.mktemp("fleet")
     (home / "dags").mkdir()
     (home / "dags" / "scale.py").write_text(textwrap.dedent(DAGS).format(names=list(SHARDS)))
