@@ -1,4 +1,4 @@
-"""A bounded run of the fuzzer on the loader, from one seed; ``fuzz_loader.py`` itself runs as long as one likes."""
+"""A bounded run of each fuzzer, from the same seed every time; the scripts themselves run as long as one likes."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("fuzz_loader.py")
-RUNS = 3000
+HERE = Path(__file__).parent
 MEMORY = 4 << 30
 
 
 @pytest.mark.skipif(find_spec("atheris") is None, reason="needs atheris (extra dev), which is built for Linux")
-def test_nothing_that_follows_the_loaders_branches_breaks_it(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])}
+@pytest.mark.parametrize(("script", "runs"), [("fuzz_loader.py", 3000), ("fuzz_bundle.py", 20_000)])
+def test_nothing_that_follows_the_branches_of_a_reader_breaks_it(tmp_path: Path, script: str, runs: int) -> None:
     done = subprocess.run(
         # A child begins with the peak of memory that its parent had, so the fuzzer cannot limit it by that.
-        [sys.executable, str(SCRIPT), f"-runs={RUNS}", "-seed=1", "-rss_limit_mb=0"],
-        cwd=tmp_path,  # where it leaves what broke the loader
-        env=environment,
+        [sys.executable, str(HERE / script), f"-runs={runs}", "-seed=1", "-rss_limit_mb=0"],
+        cwd=tmp_path,  # where it leaves what broke the reader
+        env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
         capture_output=True,
         text=True,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert f"Done {RUNS} runs" in done.stderr
+    assert f"Done {runs} runs" in done.stderr
     assert not list(tmp_path.iterdir())
