@@ -30,6 +30,6 @@ def test_nothing_else_reads_the_clock(repository: Path) -> None:
 
 def test_no_statement_of_ours_asks_the_database_s_clock(repository: Path) -> None:
     folder = repository / "anomstack_provider" / "store" / "sql"
-    files = sorted(folder.glob("*.sql"))
+    files = sorted(folder.rglob("*.sql"))
     assert files
     assert [path.name for path in files if SQL_CLOCK.search(path.read_text("utf-8"))] == []

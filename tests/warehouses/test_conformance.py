@@ -1,4 +1,8 @@
-"""The suite that holds all engines to the same promises, on the engine that is no emulator."""
+"""
+A part of the suite that holds all engines to the same promises, on ClickHouse.
+
+Not on Snowflake and BigQuery, for time: on their emulators it takes minutes, and was never seen to end there.
+"""
 
 from __future__ import annotations
 
