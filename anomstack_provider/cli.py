@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         parents=[common],
         help="show the alerts that a batch would have sent in a period; writes and sends nothing",
     )
-    preview.add_argument("batch", metavar="BATCH")
+    preview.add_argument("batch", metavar="BATCH", help="its metric_batch, without the prefix of its DAG")
     preview.add_argument(
         "--start", required=True, type=_moment, help="ISO 8601; the batch's time zone if it has no offset"
     )
@@ -244,11 +244,12 @@ def _as_text(spec: BatchSpec, found: Preview) -> str:
         lines.append(f"stopped by gates: {by_gate}")
     if found.suppressed:
         lines.append(f"suppressed by the calendar: {found.suppressed} buckets at or above the threshold")
-    lines += ["", "one run reads:"]
+    lines += ["", "one run reads, in bytes of the answers (an engine may bill more):"]
     for job, read in found.reads.items():
         what = "of the source, as far as it is stored" if job == "ingest" else f"of {spec.table_key}"
+        rows = "1 row" if read.rows == 1 else f"{read.rows:,} rows"
         queries = "1 query" if read.queries == 1 else f"{read.queries:,} queries"
-        lines.append(f"  {job:7} {read.rows:,} rows, {_bytes(read.bytes)} {what}, in {queries}")
+        lines.append(f"  {job:7} {rows}, {_bytes(read.bytes)} {what}, in {queries}")
     return "\n".join(lines)
 
 
@@ -261,16 +262,26 @@ def _bytes(count: int) -> str:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
+    from anomstack_provider.config.includes import missing_includes
     from anomstack_provider.wiring.batches import load_folder
 
     folder = load_folder(arguments.metrics_dir)
+    warned = folder.warned
     for name, batch in sorted(folder.batches.items()):
         print(f"ok      {name} ({batch.path})")
         for warning in batch.warnings:
-            print(f"warning {name}: {warning}")
+            if len(warned[warning]) == 1:
+                print(f"warning {name}: {warning}")
+    for warning, names in warned.items():
+        if len(names) > 1:
+            print(f"warning {'all batches' if len(names) == len(folder.batches) else ', '.join(names)}: {warning}")
+    for warning in folder.warnings:
+        print(f"warning {warning}")
     for error in folder.errors:
         print(f"error   {error}")
-    missing = _missing(folder) if arguments.connections else []
+    if not folder.batches and not folder.errors:
+        print(f"warning there is no metric batch in {arguments.metrics_dir or folder.metrics_dir}")
+    missing = missing_includes(folder) + (_missing(folder) if arguments.connections else [])
     for problem in missing:
         print(f"error   {problem}")
     return 1 if folder.errors or missing else 0

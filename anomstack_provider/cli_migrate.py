@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
         "Exit code 1 if a file is broken.",
     )
     migrate.add_argument("folder", metavar="FOLDER", nargs="?", help="the metrics folder; default: --metrics-dir")
+    migrate.add_argument("--output", choices=("text", "json"), default="text", help="form of the report")
     migrate.add_argument("--write", metavar="OUT", type=Path, help="new folder to write it to in newer keys")
     migrate.add_argument(
         "--table",
@@ -45,28 +47,30 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = load_folder(arguments.folder or arguments.metrics_dir)
     if arguments.table:
         return _copy(folder, arguments.table, arguments.batch)
-    return _report(folder, arguments.write)
+    return _report(folder, arguments.write, arguments.output)
 
 
-def _report(folder: LoadedFolder, target: Path | None) -> int:
+def _report(folder: LoadedFolder, target: Path | None, output: str) -> int:
     from anomstack_provider.config.document import DocumentError
     from anomstack_provider.migrate.folder import folder_defaults, write_folder
-    from anomstack_provider.migrate.report import as_text, report
+    from anomstack_provider.migrate.report import as_text, report, to_json
 
     try:
         defaults = folder_defaults(folder.metrics_dir)[1]
     except DocumentError:
         defaults = {}  # the folder's errors say so
-    print(as_text(report(folder, defaults)))
+    found = report(folder, defaults)
+    print(json.dumps(to_json(found), indent=2) if output == "json" else as_text(found))
     if folder.errors:
         if target is not None:
             print("nothing is written while a file is broken", file=sys.stderr)
         return 1
     if target is not None:
         written = write_folder(folder.metrics_dir, target)
+        files = "1 file" if len(written) == 1 else f"{len(written)} files"
         print(
-            f"\nwritten: {len(written)} files of YAML in {target}; check them with: anomstack validate --metrics-dir "
-            f"{target}"
+            f"\nwritten: {files} of YAML in {target}; check them with: anomstack validate --metrics-dir {target}",
+            file=sys.stderr if output == "json" else sys.stdout,
         )
     return 0
 

@@ -2,7 +2,7 @@
 What holds for every test: an Airflow home of its own, none of the caller's settings, no skips in CI.
 
 Fixtures live in the ``conftest.py`` of the folder that uses them, those of alerts and servers in ``alert_fixtures``,
-databases in ``database_fixtures``.
+databases in ``database_fixtures``, what runs DAGs in ``dag_fixtures``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ settings.load_profile("any machine")
 
 pytest_plugins = [
     "tests.alert_fixtures",
+    "tests.dag_fixtures",
     "tests.database_fixtures",
     "tests.llm_fixtures",
     "tests.object_store_fixtures",

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from anomstack_provider.config import keys, overrides
 from anomstack_provider.config.crons import step_warning
 from anomstack_provider.config.explain import dotted
-
-if TYPE_CHECKING:
-    from anomstack_provider.config.spec import BatchSpec
+from anomstack_provider.config.spec import BatchSpec
 
 
 def cautions(spec: BatchSpec) -> list[tuple[str, str]]:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from anomstack_provider.config import keys
 from anomstack_provider.config.crons import cron_expression
 from anomstack_provider.config.explain import Problem, nearest
-
-if TYPE_CHECKING:
-    from anomstack_provider.config.spec import BatchSpec
 
 # Another spelling of a key -> the key. Both may be given if they say the same.
 SPELLINGS = {
@@ -28,7 +24,7 @@ _NOT_ABOVE = (
 )
 
 
-def conflicts(spec: BatchSpec) -> Iterator[Problem]:
+def conflicts(spec: keys.Keys) -> Iterator[Problem]:
     """Yield each contradiction with the keys that it concerns."""
     yield from _spelling_conflicts(spec)
     if not (spec.disable_ingest or spec.disable_batch):
@@ -68,7 +64,7 @@ def conflicts(spec: BatchSpec) -> Iterator[Problem]:
         yield Problem(("catchup",), "needs a start_date to catch up from")
 
 
-def _channel_conflicts(spec: BatchSpec) -> Iterator[Problem]:
+def _channel_conflicts(spec: keys.Keys) -> Iterator[Problem]:
     """Yield what names a channel that is neither built in nor among ``notifiers``."""
     known = list(keys.CHANNELS)
     for position, notifier in enumerate(spec.notifiers):
@@ -88,7 +84,7 @@ def _channel_conflicts(spec: BatchSpec) -> Iterator[Problem]:
                 yield Problem(path, f"there is no channel '{name}', only {', '.join(known)}{nearest(name, known)}")
 
 
-def _spelling_conflicts(spec: BatchSpec) -> Iterator[Problem]:
+def _spelling_conflicts(spec: keys.Keys) -> Iterator[Problem]:
     for other, key in SPELLINGS.items():
         first, second = getattr(spec, key), getattr(spec, other)
         if other == "schedule" and second is not None:

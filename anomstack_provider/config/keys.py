@@ -1,17 +1,19 @@
 """Every key of a batch, declared once: name, type, default and what it does, grouped as the docs show them.
 
 The default of a key that Anomstack knows is Anomstack's, except ``*_default_schedule_status``: unset, so that
-Airflow's own setting for new DAGs decides. Rules between keys live in ``spec``.
+Airflow's own setting for new DAGs decides. Rules between keys live in ``conflicts``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from anomstack_provider.config.calendar import EventList, HolidayList
+from anomstack_provider.config.explain import Path
 from anomstack_provider.config.gates import Freshness, Gates, OptionalGates, SettingsMap
 from anomstack_provider.config.values import (
     AddressList,
@@ -651,6 +653,32 @@ class Cleanup(Section):
     delete_sql: OptionalText = Field(
         default=None, description="SQL (Jinja) that deletes from the metrics table instead, one statement."
     )
+
+
+class Keys(
+    Prometheus,
+    Cleanup,
+    Reports,
+    LanguageModelAlerts,
+    Change,
+    ThresholdAlerts,
+    Delivery,
+    Alerts,
+    Score,
+    Train,
+    Storage,
+    Ingest,
+    Calendar,
+    Schedule,
+    Identity,
+):
+    """All keys of a batch, each checked by itself."""
+
+    def all_gates(self) -> Iterator[tuple[Path, Gates]]:
+        """Yield each set of gates with its place."""
+        yield ("alert_gates",), self.alert_gates
+        for pattern, entry in self.metric_settings.items():
+            yield ("metric_settings", pattern, "alert_gates"), entry.alert_gates
 
 
 SECTIONS: tuple[type[Section], ...] = (

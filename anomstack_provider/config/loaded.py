@@ -41,10 +41,6 @@ class LoadedBatch:
         """Return where the value of ``key`` comes from."""
         return self.provenance.get(key, PACKAGE)
 
-    def context(self) -> dict[str, Any]:
-        """Return the whole configuration for templates; see :meth:`BatchSpec.context`."""
-        return self.spec.context()
-
 
 @dataclass(frozen=True)
 class LoadedFolder:
@@ -68,6 +64,15 @@ class LoadedFolder:
         found: dict[str, list[BatchError]] = {}
         for error in self.errors:
             found.setdefault(error.metric_batch, []).append(error)
+        return found
+
+    @property
+    def warned(self) -> dict[str, list[str]]:
+        """The batches that have each warning, by name: what defaults say all that use them have in common."""
+        found: dict[str, list[str]] = {}
+        for name, batch in self.batches.items():
+            for warning in batch.warnings:
+                found.setdefault(warning, []).append(name)
         return found
 
     def batch(self, metric_batch: str) -> LoadedBatch:

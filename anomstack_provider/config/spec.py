@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from types import NoneType, UnionType
@@ -16,7 +16,7 @@ from anomstack_provider.config import keys, overrides
 from anomstack_provider.config.about import About
 from anomstack_provider.config.conflicts import SPELLINGS, conflicts
 from anomstack_provider.config.crons import cron_expression
-from anomstack_provider.config.explain import CrossCheckError, Path, Problem, explain
+from anomstack_provider.config.explain import CrossCheckError, Problem, explain
 from anomstack_provider.config.gates import Gates, named
 from anomstack_provider.config.keys import ModelConfig, PreprocessParams, Threshold
 from anomstack_provider.config.values import as_utc
@@ -79,23 +79,7 @@ class _Place:
     written: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
-class BatchSpec(
-    keys.Prometheus,
-    keys.Cleanup,
-    keys.Reports,
-    keys.LanguageModelAlerts,
-    keys.Change,
-    keys.ThresholdAlerts,
-    keys.Delivery,
-    keys.Alerts,
-    keys.Score,
-    keys.Train,
-    keys.Storage,
-    keys.Ingest,
-    keys.Calendar,
-    keys.Schedule,
-    keys.Identity,
-):
+class BatchSpec(keys.Keys):
     """
     One batch: every key with its value, immutable.
 
@@ -148,12 +132,6 @@ class BatchSpec(
         if problems:
             raise CrossCheckError(problems)
         return self
-
-    def all_gates(self) -> Iterator[tuple[Path, Gates]]:
-        """Yield each set of gates with its place."""
-        yield ("alert_gates",), self.alert_gates
-        for pattern, entry in self.metric_settings.items():
-            yield ("metric_settings", pattern, "alert_gates"), entry.alert_gates
 
     def about(self, metric_name: str) -> About:
         """Return what ``metric_settings`` tell people of a metric; later entries win key by key."""
@@ -246,7 +224,7 @@ class BatchSpec(
         """
         from anomstack_provider.config.templating import render
 
-        context = {**self.context(), **(names or {})}
+        context = {**self.names(), **(names or {})}
         return render(getattr(self, key) or "", context, self._place.metrics_dir, where=f"{self.metric_batch}: {key}")
 
     def context(self) -> dict[str, Any]:
@@ -265,6 +243,12 @@ class BatchSpec(
             for key, value in values.items()
             if value is not None and not (key.endswith("_metrics") and not value)
         }
+
+    def names(self) -> dict[str, Any]:
+        """Return :meth:`context` for a template, which may ask for the keys that have no value."""
+        from anomstack_provider.config.templating import unset
+
+        return {**{key: unset(key) for key in type(self).model_fields}, **self.context()}
 
     @property
     def cron(self) -> str:

@@ -19,6 +19,7 @@ from jinja2 import (
     StrictUndefined,
     TemplateNotFound,
     TemplateSyntaxError,
+    Undefined,
     UndefinedError,
 )
 from jinja2.sandbox import SandboxedEnvironment
@@ -28,6 +29,22 @@ from anomstack_provider.config.explain import nearest
 from anomstack_provider.config.folder import within
 
 _INLINE = "<template>"
+
+
+class Unset(Undefined):
+    """
+    A key that there is but that has no value: false, empty and not defined, as Anomstack's templates ask for it.
+
+    To print it is an error, as for a name that nobody knows, and not an empty text in the middle of SQL.
+    """
+
+    __slots__ = ()
+    __str__ = Undefined._fail_with_undefined_error
+
+
+def unset(key: str) -> Unset:
+    """Return what stands in templates for a key without a value."""
+    return Unset(hint=f"'{key}' has no value in this batch", name=key)
 
 
 class _FolderLoader(BaseLoader):

@@ -276,7 +276,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         "connections",
         "db named a kind of database, and credentials were variables of the process.",
-        "conn_id is both: DuckDB (built in), SQLite, PostgreSQL, MySQL. Others: by their hook in an ingest_fn.",
+        "conn_id names an Airflow connection, which is both; metrics_conn_id may keep the metrics on another.",
         lambda batch: batch.spec.db != "duckdb" and batch.spec.conn_id is None,
     ),
     Difference(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from anomstack_provider.config.loaded import LoadedBatch, LoadedFolder
@@ -123,6 +123,30 @@ def as_text(found: FolderReport) -> str:
     lines += [f"warning {text}" for text in found.warnings]
     lines += [f"error   {text}" for text in found.errors]
     return "\n".join(lines).rstrip()
+
+
+def to_json(found: FolderReport) -> dict[str, Any]:
+    """Return the report for a program."""
+    return {
+        "batches": [
+            {
+                "name": batch.name,
+                "path": batch.path,
+                "disabled": batch.is_disabled,
+                "recipe": batch.recipe,
+                "keys": [asdict(use) for use in batch.uses],
+                "warnings": list(batch.warnings),
+            }
+            for batch in found.batches
+        ],
+        "defaults": [asdict(use) for use in found.defaults],
+        "differences": [
+            {"title": one.title, "anomstack": one.was, "here": one.now, "batches": names}
+            for one, names in found.concerned()
+        ],
+        "warnings": list(found.warnings),
+        "errors": list(found.errors),
+    }
 
 
 def _used(uses: Sequence[KeyUse]) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -46,15 +46,16 @@ class AnomstackAlertOperator(AnomstackOperator):
         found = alert(spec, window, stores.metrics, stores.models)
         news: Sequence[Alert] = found.alerts
         ledger = DeliveryLedger(open_hook(spec), spec.table_key, spec.metric_batch)
+        clock = ledger.clock()
         if self._notifies(context) and "late" in spec.finds:
-            now = datetime.now(UTC)
+            now = clock()
             news = lag.told(news, found.missing, ledger, window.as_of, now)
             if spec.notify_closed:
                 until = window.end - spec.completeness_delay
                 news = [*lag.returned(found.alerts, found.missing, ledger, until, now, spec.timezone), *news]
         if left := transitions_of(news) if self._notifies(context) else []:
             context["ti"].xcom_push(TRANSITIONS, left)
-        report = self._deliver([alert for alert in news if is_told(spec, alert)], ledger, context, window)
+        report = self._deliver([alert for alert in news if is_told(spec, alert)], ledger, clock, context, window)
         summary = self.finish(context, found.result, report.summary(), report.describe_failures())
         if not left and (idle := [task.task_id for task in self.downstream_list if _is_publisher(task)]):
             # The quickest way to do nothing: those tasks are not even started.
@@ -67,7 +68,12 @@ class AnomstackAlertOperator(AnomstackOperator):
         return self.spec.notify_on_backfill or run.run_type != "backfill"
 
     def _deliver(
-        self, alerts: Sequence[Alert], ledger: DeliveryLedger, context: Context, window: RunWindow
+        self,
+        alerts: Sequence[Alert],
+        ledger: DeliveryLedger,
+        clock: Callable[[], datetime],
+        context: Context,
+        window: RunWindow,
     ) -> DeliveryReport:
         from anomstack_provider.delivery.channels import open_channels
         from anomstack_provider.delivery.holding import HoldingRules
@@ -87,7 +93,7 @@ class AnomstackAlertOperator(AnomstackOperator):
             chart=told.draw,
             # A retry of the same task takes up its own claims; another run waits until they are free or old.
             claimant=f"{run.dag_id}/{run.run_id}/{self.task_id}",
-            clock=lambda: datetime.now(UTC),
+            clock=clock,
             notify=self._notifies(context),
             route=Routing(spec).channels,
             rules=HoldingRules.of(spec, window.as_of),

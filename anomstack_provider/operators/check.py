@@ -29,7 +29,9 @@ class AnomstackCheckOperator(BaseOperator):
 
     The database answers and the metrics table has its columns; the model store can be written to and read; the
     connections of channels exist; no delivery was refused or given up. Old data, models that are missing or of another
-    config and keys without effect are warnings. No batch keeps another from being checked.
+    config and keys without effect are warnings, and so is all of a batch that is to begin paused
+    (``ingest_default_schedule_status: STOPPED``), which may wait to be set up. No batch keeps another from being
+    checked.
 
     :param metrics_dir: the folder.
     :param cron: schedule of the DAG, for runs without an interval; in UTC.
@@ -51,12 +53,14 @@ class AnomstackCheckOperator(BaseOperator):
         connections: dict[str, bool] = {}
         works: dict[str, bool] = {}
         report: dict[str, Any] = {"batches": len(batches), "broken": {}, "warnings": {}}
-        for name, batch in sorted(batches.items()):
+        # Paused ones last: what they share with others is then said of those.
+        for name, batch in sorted(batches.items(), key=lambda item: (_begins_paused(item[1]), item[0])):
             for finding in self._asked(_checks(batch, as_of, connections), works):
                 # What a driver says may hold what it was called with, and goes into the XCom.
                 text = str(redact(f"{finding.what}: {finding.text}"))
-                report["broken" if finding.is_broken else "warnings"].setdefault(name, []).append(text)
-                (self.log.error if finding.is_broken else self.log.warning)("%s: %s", name, text)
+                is_broken = finding.is_broken and not _begins_paused(batch)
+                report["broken" if is_broken else "warnings"].setdefault(name, []).append(text)
+                (self.log.error if is_broken else self.log.warning)("%s: %s", name, text)
         if report["broken"]:
             context["ti"].xcom_push("return_value", report)
             lines = [f"{name}: {text}" for name, texts in report["broken"].items() for text in texts]
@@ -82,6 +86,10 @@ class AnomstackCheckOperator(BaseOperator):
                 yield Finding(what, f"{type(error).__name__}: {error}")
             if shared:
                 works[shared] = what not in failed
+
+
+def _begins_paused(batch: LoadedBatch) -> bool:
+    return batch.spec.ingest_default_schedule_status == "STOPPED"
 
 
 def _checks(batch: LoadedBatch, as_of: datetime, connections: dict[str, bool]) -> Iterator[_Check]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from anomstack_provider.config.includes import missing_includes
 from anomstack_provider.runtime.airflow_compat import AirflowFailException
 from anomstack_provider.wiring.batches import load_folder
 from anomstack_provider.wiring.connections import missing_connections
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 class AnomstackHealthOperator(BaseOperator):
     """
-    Read the metrics folder once more and fail if anything in it is broken or a connection that it names is missing.
+    Read the metrics folder once more; fail if it is broken, or a file or a connection that it names is missing.
 
     :param metrics_dir: the folder.
     :param refused: what building the DAGs has shown to be wrong, which reading the folder does not.
@@ -34,7 +35,7 @@ class AnomstackHealthOperator(BaseOperator):
         for name, batch in folder.batches.items():
             for warning in batch.warnings:
                 self.log.warning("%s: %s", name, warning)
-        missing = missing_connections(folder)
+        missing = [*missing_includes(folder), *missing_connections(folder)]
         if problems := [*(str(error) for error in folder.errors), *self.refused, *missing]:
             raise AirflowFailException("\n".join(problems))
         return {"batches": len(folder.batches)}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anomstack_provider.assets import metrics_alias
+from anomstack_provider.config.errors import TemplateError
 from anomstack_provider.operators.base import AnomstackOperator, StepSummary
 from anomstack_provider.operators.outlets import batch_name, emit_update
 from anomstack_provider.wiring import settings
@@ -60,7 +61,19 @@ class AnomstackIngestOperator(AnomstackOperator):
         self.sql = None
         super().render_template_fields(context, env)
         names: Any = template_context(self.spec, self.window(context), context)
-        self.sql = self.render_template(self._query, names, env)
+        self.sql = self._rendered("ingest_sql", self._query, names, env)
+
+    def _rendered(self, key: str, text: str | None, names: Any, env: jinja2.Environment) -> Any:
+        """Render a text; jinja2 names of a file that is not there nothing but its name."""
+        import jinja2
+
+        try:
+            return self.render_template(text, names, env)
+        except jinja2.TemplateNotFound as error:
+            where = f"{self.spec.metric_batch}: {key}"
+            raise TemplateError(
+                f"{where}: include of '{error.name}' cannot be read; paths start at the metrics folder"
+            ) from error
 
     @property
     def _query(self) -> str | None:
@@ -85,6 +98,6 @@ class AnomstackIngestOperator(AnomstackOperator):
         names = template_context(self.spec, window, context)
         env = self.get_template_env()
         if self.spec.ingest_fn is not None:
-            text = self.render_template(self.spec.ingest_fn, names, env)  # type: ignore[arg-type]
+            text = self._rendered("ingest_fn", self.spec.ingest_fn, names, env)
             return fetch_function(self.spec, text, names)
-        return fetch_query(self.spec, self.render_template(self._query, names, env))  # type: ignore[arg-type]
+        return fetch_query(self.spec, self._rendered("ingest_sql", self._query, names, env))

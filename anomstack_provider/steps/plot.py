@@ -20,6 +20,7 @@ from anomstack_provider.messages.chart_data import ChartData
 from anomstack_provider.messages.chart_plot import Panel, draw_plot
 from anomstack_provider.runtime.ticks import last_tick
 from anomstack_provider.runtime.window import RunWindow
+from anomstack_provider.steps.groups import groups_of, read_in_groups
 from anomstack_provider.steps.ports import MetricRows
 from anomstack_provider.steps.shown import Shown, grain_of
 from anomstack_provider.steps.training import own_scores
@@ -52,15 +53,18 @@ def read(spec: BatchSpec, as_of: datetime, store: MetricRows) -> Plotted:
     """
     Read what to draw: the newest ``alert_max_n`` points of ``alert_metric_timestamp_max_days_ago`` days.
 
-    Of more than :data:`MOST_PANELS` metrics those with the highest score among their newest ``score_max_n``. Three
-    queries, whatever the number of metrics.
+    Of more than :data:`MOST_PANELS` metrics those with the highest score among their newest ``score_max_n``, which are
+    read shard by shard, so that what is held at a time does not grow with the batch.
     """
     since = as_of - timedelta(days=spec.alert_metric_timestamp_max_days_ago)
     names = store.metric_names("metric", since=since, until=as_of)
     chosen = names
     if len(names) > MOST_PANELS:
-        frame = store.read(["score"], since=since, until=as_of, newest=spec.score_max_n)
-        chosen = _highest(names, split(frame[own_scores(frame)]))
+        limits: dict[str, Any] = {"since": since, "until": as_of, "newest": spec.score_max_n}
+        recent: dict[str, Series] = {}
+        for frame in read_in_groups(store, groups_of(spec, store, as_of), ["score"], **limits):
+            recent |= split(frame[own_scores(frame)])
+        chosen = _highest(names, recent)
     kinds = ["metric", "score", *_ALERT_TYPES]
     frame = store.read(kinds, since=since, until=as_of, newest=spec.alert_max_n, metrics=chosen)
     by_name = dict(list(frame.groupby("metric_name", sort=False)))

@@ -144,7 +144,7 @@ def _reason(
         steps = np.diff(history.times)
         # A metric of longer buckets than the window is not missed in it.
         usual = np.median(steps).astype("timedelta64[us]").item() if len(steps) else timedelta(0)
-        return "" if usual >= as_of - since else "no data"
+        return "" if usual > as_of - since else "no data"
     if len(history) < spec.train_min_n:
         return f"learning {len(history)}/{spec.train_min_n}"
     return "no score"

@@ -2,11 +2,12 @@
 The delivery ledger: what was or is to be sent, once per transition of an event and channel.
 
 It is the only state that alerting has. It decides who sends what and remembers what the provider acknowledged;
-it sends nothing itself and reads no clock.
+it sends nothing itself, and the only clock it reads is the database's.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,6 +73,18 @@ class DeliveryLedger:
         self._hook = hook
         self._dialect = store_dialect(hook)
         self._wait = lock_wait
+
+    def clock(self) -> Callable[[], datetime]:
+        """
+        Return what tells the time that the database has by now, aware; it is asked once.
+
+        Whoever shares a ledger shares its clock, so the lease of a claim does not depend on how right that of a worker
+        is. A database that runs within its client, such as a DuckDB file, has that of the client's machine.
+        """
+        ((now,),) = self._once(lambda session: session.rows(session.template("now")), write=False)
+        begin, asked = _moment(now), time.monotonic()
+        assert begin is not None
+        return lambda: begin + timedelta(seconds=time.monotonic() - asked)
 
     def record(self, deliveries: Sequence[Delivery], now: datetime) -> int:
         """Add the deliveries whose key is not there yet, and return how many; what is there is never changed."""

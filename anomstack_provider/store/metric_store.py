@@ -61,6 +61,10 @@ class MetricStore:
         self._known_time_column: str | None = None
         self._keeps_fractions = False
 
+    @property
+    def _named(self) -> str:
+        return f"{hook_name(self._hook)}: table {self.table!r}"
+
     def ensure_table(self) -> None:
         """Create the table, and the schema its key names, unless it is there; nothing is asked of one that is."""
 
@@ -116,7 +120,7 @@ class MetricStore:
                 session.stage("anomstack_wanted", names)
             marks = ", ".join(f"${name}" for name in types)
             sql = session.template("read", *parts, time=self._time_column(session), metric_types=marks)
-            return read_frame(session.columns(sql, **values))
+            return read_frame(session.columns(sql, **values), self._named)
 
         try:
             return self._run(select, write=False)
@@ -263,7 +267,7 @@ class MetricStore:
         )
         if kept and kept[0][0] == round(kept[0][0]):
             raise TableChanged(
-                f"{hook_name(self._hook)}: table {self.table!r} keeps {row['metric_value']} in its column metric_value "
+                f"{self._named} keeps {row['metric_value']} in its column metric_value "
                 f"as {kept[0][0]}. Nothing was written. Change the column's type to DOUBLE."
             )
         self._keeps_fractions = True

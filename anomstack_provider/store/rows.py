@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomstack_provider.store.errors import RowsRefused
+from anomstack_provider.store.errors import RowsRefused, TableChanged
 
 KEY = ["metric_name", "metric_type", "metric_timestamp"]
 COLUMNS = [*KEY, "metric_value", "metadata"]
@@ -58,8 +58,14 @@ def checked_keys(rows: pd.DataFrame, what: str) -> pd.DataFrame:
     return frame
 
 
-def read_frame(columns: dict[str, Any]) -> pd.DataFrame:
-    """Return a query's columns, sorted by key, as a frame; of rows with the same key the last one is kept."""
+def read_frame(columns: dict[str, Any], table: str = "the table") -> pd.DataFrame:
+    """
+    Return a query's columns, sorted by key, as a frame; of rows with the same key the last one is kept.
+
+    A value may be text where a column takes anything, as SQLite's do: :class:`TableChanged` names ``table``, metric and
+    time of the first one.
+    """
+    _refuse_text(columns, table)
     frame = pd.DataFrame(
         {
             "metric_name": pd.Series(_texts(columns["metric_name"]), dtype=object),
@@ -86,6 +92,19 @@ def _texts(values: Any) -> np.ndarray[Any, np.dtype[np.object_]]:
     if isinstance(values, np.ma.MaskedArray):
         texts[np.ma.getmaskarray(values)] = None
     return texts
+
+
+def _refuse_text(columns: dict[str, Any], table: str) -> None:
+    values = columns["metric_value"]
+    if isinstance(values, np.ndarray):  # of one type, and no engine's type for text comes as this
+        return
+    texts = [row for row, value in enumerate(values) if isinstance(value, str)]
+    if texts:
+        name, kind, when = (columns[column][texts[0]] for column in KEY)
+        raise TableChanged(
+            f"{table} has text that is no number as the value of {len(texts)} of {len(values)} rows; the first is "
+            f"metric {name!r} ({kind}) at {when}: {values[texts[0]]!r}. Correct or delete it."
+        )
 
 
 def _floats(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

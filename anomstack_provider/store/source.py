@@ -68,7 +68,7 @@ def _run(
             if dialect.engine in {"", written_in}:
                 continue
             try:
-                translated = _translated(sql, dialect, written_in)
+                translated = in_dialect(sql, dialect, written_in)
             except SqlglotError as unread:
                 tried.append(f"Nor is it{_in(written_in)}: {_unread(unread)}")
                 continue
@@ -125,7 +125,7 @@ def _without_semicolon(sql: str, dialect: Dialect) -> str:
     return sql[: tokens[-1].end + 1] if tokens else sql
 
 
-def _translated(sql: str, dialect: Dialect, written_in: str) -> str:
+def in_dialect(sql: str, dialect: Dialect, written_in: str) -> str:
     """Return SQL of a dialect in the database's own; raises ``SqlglotError`` where it is none."""
     import sqlglot
     from sqlglot import exp

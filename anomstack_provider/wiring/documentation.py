@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from anomstack_provider.config.loader import LoadedBatch
 
 
@@ -14,7 +16,7 @@ def batch_doc(batch: LoadedBatch) -> str:
         if text:
             parts.append(f"{_fence(text)}{language}\n{text.rstrip()}\n{_fence(text)}")
     settings = [
-        f"| `{key}` | {_cell(getattr(spec, key))} | {layer} |"
+        f"| `{key}` | {_cell(batch.raw.get(key, getattr(spec, key)))} | {layer} |"
         for key, layer in sorted(batch.provenance.items())
         if key in type(spec).model_fields and key not in ("metric_batch", "description", "ingest_sql", "ingest_fn")
     ]
@@ -31,5 +33,11 @@ def _fence(text: str) -> str:
 
 
 def _cell(value: object) -> str:
-    text = str(value).replace("\n", " ").replace("|", "\\|")
+    """Return a value as YAML has it on one line, and not as Python shows it."""
+    text = (
+        json.dumps(value, ensure_ascii=False, default=str)
+        if isinstance(value, list | tuple | dict | bool)
+        else str(value)
+    )
+    text = text.replace("\n", " ").replace("|", "\\|")
     return f"`{text if len(text) <= 120 else text[:117] + '...'}`" if text else ""

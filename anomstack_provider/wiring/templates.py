@@ -13,10 +13,12 @@ def template_context(spec: BatchSpec, window: RunWindow, context: Mapping[str, A
     """
     Return the names that a template sees: ``context``, then the batch's keys, then the window's times.
 
+    The keys are as ``BatchSpec.names`` has them: one without a value can be asked for and not printed.
+
     The times are those of ``window`` whatever kind of run this is, so ``ds`` or ``ts`` exist in a run without a logical
     date too. All are UTC: ``data_interval_start``, ``data_interval_end``, ``as_of`` and ``logical_date`` as datetimes.
     """
-    return {**(context or {}), **spec.model_dump(), **window_names(window)}
+    return {**(context or {}), **spec.names(), **window_names(window)}
 
 
 def window_names(window: RunWindow) -> dict[str, Any]:
@@ -50,12 +52,10 @@ def render_key(
     """
     Return the text of a key that stands in the place of what is built in with its Jinja rendered.
 
-    It sees Airflow's context, the window's times and the keys as ``BatchSpec.context`` has them: one without a value
-    is not defined, as Anomstack's templates expect. Includes are found below the folder.
+    It sees what :func:`template_context` has. Includes are found below the folder.
     """
     from anomstack_provider.config.templating import render
     from anomstack_provider.wiring import settings
 
     folder = metrics_dir or settings.metrics_dir() or "."
-    names = {**context, **spec.context(), **window_names(window)}
-    return render(text, names, folder, where=f"{spec.metric_batch}: {key}")
+    return render(text, template_context(spec, window, context), folder, where=f"{spec.metric_batch}: {key}")

@@ -261,12 +261,15 @@ def test_scoring_without_a_disk(batch: Build, tmp_path: Path, as_in_a_folder: li
     assert made.scores() == as_in_a_folder
 
 
-def test_a_store_that_hangs_is_not_waited_for_longer_than_its_patience(key: ModelKey, tmp_path: Path) -> None:
+def test_a_store_that_hangs_is_not_waited_for_longer_than_its_patience(
+    key: ModelKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Any store of fsspec, whatever its own library thinks of time."""
     store = open_model_store("memory://hangs/models", str(tmp_path))
     store.save(key, {"m": 1}, {})
     store.files.patience = 0.2
-    store.files._fs.cat_file = lambda path: time.sleep(2)
+    # fsspec keeps one file system in memory for all who ask: it is put back.
+    monkeypatch.setattr(store.files._fs, "cat_file", lambda path: time.sleep(2))
     started = time.monotonic()
     with pytest.raises(ModelStoreUnavailable, match=r"memory://hangs/models.*no answer within"):
         store.load(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -31,6 +32,19 @@ def test_the_report_says_what_each_batch_uses_and_what_means_something_else(caps
     assert "  changes of level (levels)\n" in out
     assert "  ties at the top (every batch)\n" in out
     assert "unknown keys" not in out
+
+
+def test_the_report_is_there_for_programs_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["migrate", str(FOLDER), "--output", "json", "--write", str(tmp_path / "out")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["errors"] == []
+    (models,) = (batch for batch in found["batches"] if batch["name"] == "models")
+    assert (models["recipe"], models["disabled"]) == ("anomstack", False)
+    (threshold,) = (use for use in found["defaults"] if use["key"] == "alert_threshold")
+    assert (threshold["value"], threshold["instead"]) == ("0.8", "false_alarms_per_month")
+    (changes,) = (one for one in found["differences"] if one["title"] == "changes of level")
+    assert changes["batches"] == ["levels"]
+    assert set(changes) == {"title", "anomstack", "here", "batches"}
 
 
 def test_variables_are_reported_as_what_no_file_holds(

@@ -80,6 +80,9 @@ def test_what_a_run_reads_is_stated(home: Path, capsys: pytest.CaptureFixture[st
     assert set(reads) == {"ingest", "train", "score", "alert"}
     assert main(["preview", "shop", *period]) == 0
     out = capsys.readouterr().out
-    assert "\n\none run reads:\n  ingest  1 rows, 28 bytes of the source, as far as it is stored, in 1 query\n" in out
+    assert (
+        "\n\none run reads, in bytes of the answers (an engine may bill more):\n"
+        "  ingest  1 row, 28 bytes of the source, as far as it is stored, in 1 query\n" in out
+    )
     train = reads["train"]
     assert f"  train   {train['rows']} rows, {train['bytes'] / 1e3:.1f} kB of metrics, in 1 query\n" in out

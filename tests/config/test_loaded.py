@@ -45,7 +45,7 @@ def test_the_context_of_templates_is_plain_and_as_written(folder: Any):
         "[\"'x'\"]\n"
         "conn_id: ' '\ncompleteness_delay: 2h\ndisable_train: False\nstart_date: 2024-01-31\n",
     )
-    context = folder.load({"ANOMSTACK__A__SHARDS": "3"}).batches["a"].context()
+    context = folder.load({"ANOMSTACK__A__SHARDS": "3"}).batches["a"].spec.context()
     assert context["alert_methods"] == "email,slack"
     assert context["score_exclude_metrics"] == ["'x'"]
     assert context["completeness_delay"] == "2h"

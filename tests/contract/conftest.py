@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG
 
+from tests.dag_fixtures import DAG_FILE, ran
+
 FOLDER = Path(__file__).parent / "folder"
-DAG_FILE = (
-    "from airflow.sdk import dag\nfrom anomstack_provider import generate_dags\nglobals().update(generate_dags({!r}))\n"
-)
 
 
 @dataclass(frozen=True)
@@ -29,17 +24,7 @@ class Site:
 
     def run(self, batch: str, day: str) -> dict[str, str]:
         """Run a batch's DAG for the interval that begins on a day; return the states of its tasks."""
-        from airflow.settings import engine
-        from sqlalchemy import text
-
-        dag = self.dags[f"anomstack_{batch}"]
-        run = dag.test(logical_date=datetime.fromisoformat(day).replace(tzinfo=UTC))
-        with engine.connect() as connection:
-            found = connection.execute(
-                text("SELECT task_id, state FROM task_instance WHERE dag_id = :dag AND run_id = :run"),
-                {"dag": dag.dag_id, "run": run.run_id},
-            ).fetchall()
-        return {task: state for task, state in found}
+        return ran(self.dags[f"anomstack_{batch}"], day)[1]
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask the metrics database."""
@@ -49,20 +34,10 @@ class Site:
             return connection.execute(sql).fetchall()
 
 
-@pytest.fixture(scope="session")
-def dags_folder() -> Path:
-    """The DAGs folder of this process's Airflow home, beside a database."""
-    done = subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 @pytest.fixture
-def make_site(dags_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Site]]:
+def make_site(
+    dags_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_parsing_context: None
+) -> Iterator[Callable[[Path], Site]]:
     """Return a function that gives an Airflow with the DAGs of a metrics folder; alerts go by mail."""
     monkeypatch.setenv("AIRFLOW__ANOMSTACK__DUCKDB_PATH", str(tmp_path / "anomstack.duckdb"))
     monkeypatch.setenv("AIRFLOW__ANOMSTACK__MODEL_PATH", str(tmp_path / "models"))
@@ -80,9 +55,6 @@ def make_site(dags_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     yield make
     path.unlink(missing_ok=True)
-    # What ``dag.test()`` of Airflow 3.1 leaves: the wish to see one DAG alone in every file parsed later.
-    for name in ("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "_AIRFLOW_PARSING_CONTEXT_TASK_ID"):
-        os.environ.pop(name, None)
 
 
 @pytest.fixture

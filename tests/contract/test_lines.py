@@ -7,6 +7,7 @@ test_folder_runs.py, `here` this file).
 | files: any depth, any name, one batch each, duplicates an error that names both | config/test_loader.py |
 | files: folder defaults optional | config/test_folder_defaults.py |
 | files: includes from the folder on, a missing one fails its key only | config/test_templating.py |
+| files: templates see the whole merged spec | operators/test_ingest_operator.py, wiring/test_queries.py, here |
 | files: the source's dialect first, then DuckDB's, commas and semicolons | store/test_source.py, runs |
 | files: ingest_fn, one namespace, no script block, dagster stand-in | operators/test_ingest_operator.py, here |
 | files: needed columns, NaN counted, NaT and infinite refused by row | steps/test_ingest_wrangle.py, here |
@@ -20,6 +21,11 @@ test_folder_runs.py, `here` this file).
 | alert: smoothing and snoozing look at earlier buckets, one spike is one event | alerting/, steps/test_recipes.py |
 | threshold: strict, snoozed across runs | alerting/test_thresholds.py, steps/test_finders.py, runs |
 | change: MAD without the newest, fires on a thousand times the usual value | detection/test_change.py, runs |
+| llmalert: so many points and the chart are asked about, findings with their explanation | steps/test_llmalert.py, \
+operators/test_llmalert_operator.py |
+| summary: counts and what was not evaluated, every batch, its own channels | steps/test_summary.py, \
+operators/test_summary_operator.py |
+| delete: older rows of the batch, on every database | steps/test_delete.py, store/test_conformance.py |
 | alert titles and tags | messages/test_message.py, runs |
 | every kind of batch, end to end | runs |
 | dashboard: home, batch page, search, window, thumbs, stale metrics | ui/test_pages.py, ui/test_browser.py, here |
@@ -29,6 +35,7 @@ test_folder_runs.py, `here` this file).
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +67,13 @@ def load(environ: Mapping[str, str] | None = None, folder: Path = FOLDER) -> Loa
     return load_batches(folder, environ=environ or {})
 
 
+def test_the_tests_of_the_table_are_there() -> None:
+    named = re.findall(r"[\w/]+\.py", str(__doc__))
+    here = {path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    assert len(named) > 25
+    assert [name for name in named if not any(path.endswith(name) for path in here)] == []
+
+
 def test_the_folder_loads_without_an_error() -> None:
     loaded = load()
     assert loaded.errors == []
@@ -70,15 +84,15 @@ def test_the_folder_loads_without_an_error() -> None:
 def test_files_prompt_fn_may_include_a_file_that_is_not_there() -> None:
     loaded = load()
     batch = loaded.batches["jinja"]
-    assert "union all" in render(str(batch.spec.ingest_sql), batch.context(), FOLDER, where="jinja")
-    with pytest.raises(TemplateError, match=r"prompt\.py' cannot be read"):
-        render(str(batch.spec.prompt_fn), batch.context(), FOLDER, where="jinja: prompt_fn")
+    assert "union all" in batch.spec.render("ingest_sql")
+    with pytest.raises(TemplateError, match=r"jinja: prompt_fn: .*prompt\.py' cannot be read"):
+        batch.spec.render("prompt_fn")
 
 
 def test_files_templates_see_the_whole_merged_spec() -> None:
     batch = load({"ANOMSTACK__JINJA__SCORE_MAX_N": "7"}).batches["jinja"]
     text = "{{ metric_batch }} {{ table_key }} {{ score_max_n }} {{ alert_methods }} {{ preprocess_params.lags_n }}"
-    assert render(text, batch.context(), FOLDER, where="here") == "jinja contract_metrics 7 email 5"
+    assert render(text, batch.spec.names(), FOLDER, where="here") == "jinja contract_metrics 7 email 5"
 
 
 @pytest.mark.parametrize(
@@ -196,18 +210,30 @@ print("%d.%d" % sys.version_info[:2])
 """
 
 
-def test_files_ingest_fn_has_one_namespace_on_every_python() -> None:
-    """On this one, and on each other one that is here; CI runs the suite on 3.11 to 3.13 in any case."""
-    pythons = [sys.executable, *(found for minor in (11, 12, 13) if (found := shutil.which(f"python3.{minor}")))]
-    ran = []
-    for python in pythons:
-        if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
-            continue  # a shim of a version that is not there
-        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run([python, "-c", CALLED], capture_output=True, text=True, check=False, env=environ)
-        assert done.returncode == 0, (python, done.stderr)
-        ran.append(done.stdout.strip())
-    assert ran[0] == f"{sys.version_info[0]}.{sys.version_info[1]}"
+def _pythons() -> dict[str, str]:
+    """Return the interpreters that are here, by version: this one, those of the path and those of pyenv."""
+    named = (shutil.which(f"python3.{minor}") for minor in (11, 12, 13))
+    installed = sorted(Path.home().glob(".pyenv/versions/3.1[123].*/bin/python"))
+    found = {}
+    for python in filter(None, [*named, *map(str, installed), sys.executable]):
+        # A shim of a version that is not there does not start.
+        asked = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        if (done := subprocess.run(asked, capture_output=True, text=True, check=False)).returncode == 0:
+            found[done.stdout.strip()] = python
+    return found
+
+
+PYTHONS = _pythons()
+
+
+@pytest.mark.parametrize("version", sorted(PYTHONS))
+def test_files_ingest_fn_has_one_namespace_on_every_python(version: str) -> None:
+    """On this one, and on each other one from 3.11 to 3.13 that is here: the names of the tests say which."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [PYTHONS[version], "-c", CALLED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == version
 
 
 @pytest.fixture(scope="module")

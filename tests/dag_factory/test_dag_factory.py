@@ -150,6 +150,16 @@ def test_the_ui_shows_what_the_batch_is(folder, dags: Dags) -> None:
     assert "'*/180 * * * *' is '0 * * * *' to cron" in doc
 
 
+def test_values_are_shown_as_yaml_has_them(folder, dags: Dags) -> None:
+    folder.batch("sales", "email_to: [a@example.com]\nnotify_on_backfill: true\nhistory_start: 2026-01-01\n"
+        "metric_settings: {revenue: {title: Umsatz in €}}")  # fmt: skip
+    doc = dags()["anomstack_sales"].doc_md
+    assert '| `email_to` | `["a@example.com"]` |' in doc
+    assert "| `notify_on_backfill` | `true` |" in doc
+    assert "| `history_start` | `2026-01-01` |" in doc
+    assert '| `metric_settings` | `{"revenue": {"title": "Umsatz in €"}}` |' in doc
+
+
 # --- broken batches --------------------------------------------------------------------------------------------------
 
 

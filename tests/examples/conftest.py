@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -69,15 +68,3 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         yield server
-
-
-@pytest.fixture
-def query(database: Path) -> Callable[[str], list[tuple[Any, ...]]]:
-    """Return a function that asks the DuckDB file."""
-    import duckdb
-
-    def ask(sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(database)) as connection:
-            return connection.execute(sql).fetchall()
-
-    return ask

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -19,26 +12,9 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-Query = Callable[[str], list[tuple[Any, ...]]]
+from tests.dag_fixtures import Query, ran
 
-
-@pytest.fixture(scope="module")
-def dags_folder() -> Path:
-    """The DAGs folder of this process's Airflow home, beside a database."""
-    migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
-    done = subprocess.run(migrate, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def no_parsing_context() -> Iterator[None]:
-    """Take away what ``dag.test()`` of Airflow 3.1 leaves: the wish to see this one DAG in every file parsed later."""
-    yield
-    for name in ("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "_AIRFLOW_PARSING_CONTEXT_TASK_ID"):
-        os.environ.pop(name, None)
+pytestmark = pytest.mark.usefixtures("no_parsing_context")
 
 
 @pytest.fixture
@@ -67,47 +43,6 @@ def bag(path: Path) -> dict[str, Any]:
     found = DagBag(str(path), safe_mode=True)
     assert found.import_errors == {}
     return dict(found.dags)
-
-
-def ran(dag: Any, day: str) -> tuple[str, dict[str, str]]:
-    """Run a DAG; return the run's state and the tasks' states."""
-    from airflow.settings import engine
-    from sqlalchemy import text
-
-    run = dag.test(logical_date=datetime.fromisoformat(day).replace(tzinfo=UTC))
-    with engine.connect() as connection:
-        tasks = connection.execute(
-            text("SELECT task_id, state FROM task_instance WHERE dag_id = :dag AND run_id = :run"),
-            {"dag": dag.dag_id, "run": run.run_id},
-        ).fetchall()
-    return str(run.state.value), dict(tuple(row) for row in tasks)
-
-
-@pytest.fixture
-def mails(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EmailMessage]]:
-    """What a mail server on loopback gets through the connection smtp_default."""
-    from aiosmtpd.controller import Controller
-
-    got: list[EmailMessage] = []
-
-    class Box:
-        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-            mail = message_from_bytes(envelope.content, policy=policy.default)
-            assert isinstance(mail, EmailMessage)
-            got.append(mail)
-            return "250 OK"
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    controller = Controller(Box(), hostname="127.0.0.1", port=port)
-    controller.start()
-    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": port}
-    connection |= {"extra": {"disable_tls": True, "disable_ssl": True}}
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
-    try:
-        yield got
-    finally:
-        controller.stop()
 
 
 def test_the_operators_by_hand_find_the_day(parsed, query: Query) -> None:

@@ -23,7 +23,7 @@ from anomstack_provider.store.dialects import DIALECTS
 from anomstack_provider.store.errors import SourceError, StoreError
 from anomstack_provider.store.hooks import EmbeddedDuckDBHook
 from anomstack_provider.store.metric_store import MetricStore
-from anomstack_provider.store.source import _translated, _without_semicolon, read_sql
+from anomstack_provider.store.source import _without_semicolon, in_dialect, read_sql
 from anomstack_provider.wiring.templates import template_context
 
 SPEC = BatchSpec.model_validate({"metric_batch": "b", "ingest_sql": "select 1", "schedule": "@daily"})
@@ -79,7 +79,7 @@ def test_any_sql_is_translated_or_refused_as_no_sql(text: str) -> None:
         assert isinstance(_without_semicolon(text, DIALECTS[name]), str)
         for written_in in ("duckdb", "sqlite"):
             with suppress(SqlglotError):
-                assert isinstance(_translated(text, DIALECTS[name], written_in), str)
+                assert isinstance(in_dialect(text, DIALECTS[name], written_in), str)
 
 
 @settings(max_examples=60)

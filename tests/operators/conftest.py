@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import socket
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -120,18 +117,6 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def query(database: Path) -> Callable[[str], list[tuple[Any, ...]]]:
-    """Return a function that asks the DuckDB file."""
-    import duckdb
-
-    def ask(sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(database)) as connection:
-            return connection.execute(sql).fetchall()
-
-    return ask
-
-
-@pytest.fixture
 def operator(database: Path) -> Callable[..., Any]:
     """Return a function that makes an operator in a DAG of its own."""
 
@@ -155,30 +140,3 @@ def metrics_dir(tmp_path: Path) -> Callable[..., str]:
         return str(tmp_path / "metrics")
 
     return write
-
-
-@pytest.fixture
-def mails(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EmailMessage]]:
-    """What a mail server on loopback gets through the connection smtp_default."""
-    from aiosmtpd.controller import Controller
-
-    got: list[EmailMessage] = []
-
-    class Box:
-        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-            mail = message_from_bytes(envelope.content, policy=policy.default)
-            assert isinstance(mail, EmailMessage)
-            got.append(mail)
-            return "250 OK"
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    controller = Controller(Box(), hostname="127.0.0.1", port=port)
-    controller.start()
-    extra = {"disable_tls": True, "disable_ssl": True, "from_email": "anomstack@example.com"}
-    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
-    try:
-        yield got
-    finally:
-        controller.stop()

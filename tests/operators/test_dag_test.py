@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,13 +12,10 @@ import pytest
 from airflow.sdk import DAG
 
 from anomstack_provider.assets import anomaly_opened, metrics_updated
+from tests.dag_fixtures import DAG_FILE, Query
 from tests.llm_fixtures import Raw, names
 
-Query = Callable[[str], list[tuple[Any, ...]]]
-
-FILE = (
-    "from airflow.sdk import dag\nfrom anomstack_provider import generate_dags\nglobals().update(generate_dags({!r}))\n"
-)
+pytestmark = pytest.mark.usefixtures("no_parsing_context")
 BATCH = """
     metric_batch: {name}
     schedule: "@daily"
@@ -53,25 +47,6 @@ QUERY = """
 """
 
 
-@pytest.fixture(scope="module")
-def dags_folder() -> Path:
-    """The DAGs folder of this process's Airflow home, beside a database."""
-    migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
-    done = subprocess.run(migrate, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def no_parsing_context() -> Iterator[None]:
-    """Take away what ``dag.test()`` of Airflow 3.1 leaves: the wish to see this one DAG in every file parsed later."""
-    yield
-    for name in ("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "_AIRFLOW_PARSING_CONTEXT_TASK_ID"):
-        os.environ.pop(name, None)
-
-
 @pytest.fixture
 def generated(dags_folder: Path, metrics_dir: Callable[..., str], database: Path) -> dict[str, Any]:
     """The DAGs of a folder with a batch that is fine and one with a bad metric, as parsed from a file."""
@@ -81,7 +56,7 @@ def generated(dags_folder: Path, metrics_dir: Callable[..., str], database: Path
         partly_yaml=BATCH.format(name="partly", shards=2),
     )
     path = dags_folder / "anomstack_dags.py"
-    path.write_text(FILE.format(folder), "utf-8")
+    path.write_text(DAG_FILE.format(folder), "utf-8")
     names: dict[str, Any] = {"__file__": str(path), "__name__": "anomstack_dags"}
     exec(compile(path.read_text("utf-8"), str(path), "exec"), names)
     return {name: value for name, value in names.items() if isinstance(value, DAG)}
@@ -178,7 +153,7 @@ def test_a_language_model_that_is_down_turns_the_run_red_and_keeps_no_alert_back
 ) -> None:
     batch = BATCH.format(name="told", shards=1) + "    disable_llmalert: false\n    llmalert_timeout: 30s\n"
     path = dags_folder / "anomstack_dags.py"
-    path.write_text(FILE.format(metrics_dir(query_sql=QUERY, told_yaml=batch)), "utf-8")
+    path.write_text(DAG_FILE.format(metrics_dir(query_sql=QUERY, told_yaml=batch)), "utf-8")
     loaded: dict[str, Any] = {"__file__": str(path), "__name__": "anomstack_dags"}
     exec(compile(path.read_text("utf-8"), str(path), "exec"), loaded)
     model_server.usual = lambda asked: Raw(b"<html>down</html>", 503, retry_after="0.05")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from jinja2 import UndefinedError
 
 from anomstack_provider import AnomstackIngestOperator
-from anomstack_provider.config.errors import ConfigError
+from anomstack_provider.config.errors import ConfigError, TemplateError
 from anomstack_provider.runtime.airflow_compat import AirflowFailException
 from anomstack_provider.runtime.user_function import UserFunctionError
+from anomstack_provider.runtime.window import RunWindow
 from anomstack_provider.steps.ingest import IngestError
-from anomstack_provider.wiring.batches import BatchNotFound
+from anomstack_provider.wiring.batches import BatchNotFound, load_spec
+from anomstack_provider.wiring.fetch import fetch_outside_airflow
+from tests.dag_fixtures import Query
 
-Query = Callable[[str], list[tuple[Any, ...]]]
 STORED = "SELECT metric_timestamp, metric_name, metric_value FROM metrics WHERE metric_type = 'metric' ORDER BY ALL"
 
 
@@ -57,6 +60,49 @@ def test_the_query_sees_the_window_the_batch_and_airflows_context(operator, task
         "duplicates": 0,
     }
     assert "'2024-03-05 00:00:00+00:00' AS metric_timestamp" in ingest.sql  # what the UI shows as rendered
+
+
+@pytest.mark.parametrize("key", ["ingest_sql", "ingest_fn"])
+def test_an_include_that_is_not_there_is_named_with_its_key(operator, task, metrics_dir, key: str) -> None:
+    folder = metrics_dir(b_yaml=json.dumps({**config(), key: "{% include 'no/such.file' %}"}))
+    ingest = operator(AnomstackIngestOperator, metric_batch="b", metrics_dir=folder)
+    with pytest.raises(TemplateError, match=f"^b: {key}: include of 'no/such.file' cannot be read; paths start at"):
+        task(ingest).run()
+
+
+# What Anomstack's templates do with a key: they print it as the file has it, and ask whether there is a value at all.
+ASKED = (
+    "{{ alert_methods }} {{ ','.join(score_exclude_metrics) }} {{ history_start }} {{ preprocess_params.lags_n }}"
+    "{% if gcp_project_id is defined %} in {{ gcp_project_id }}{% endif %}"
+    "{% if train_exclude_metrics %} without{% endif %} {{ gcp_project_id | default('nowhere') }}"
+)
+ANSWERED = "email,slack 'a b' 2024-03-05 5 nowhere"
+
+
+@pytest.mark.parametrize("key", ["ingest_sql", "ingest_fn"])
+@pytest.mark.parametrize("is_airflow", [True, False])
+def test_the_keys_are_as_written_and_one_without_a_value_can_be_asked_for(
+    operator, task, query: Query, metrics_dir, key: str, is_airflow: bool
+) -> None:
+    text = {
+        "ingest_sql": f"select date '2024-03-05' as metric_timestamp, $${ASKED}$$ metric_name, 1 as metric_value",
+        "ingest_fn": "import pandas\n\ndef ingest():\n    return pandas.DataFrame({'metric_name': ["
+        f'"""{ASKED}"""' + "], 'metric_timestamp': '2024-03-05', 'metric_value': 1})\n",
+    }[key]
+    keys = {"alert_methods": "email,slack", "score_exclude_metrics": ["'a b'"], "history_start": "2024-03-05"}
+    folder = metrics_dir(b_yaml=json.dumps({**config(**keys), key: text}))
+    if is_airflow:
+        task(operator(AnomstackIngestOperator, metric_batch="b", metrics_dir=folder)).run()
+        assert query(STORED) == [(datetime(2024, 3, 5), ANSWERED, 1.0)]
+    else:
+        window = RunWindow(datetime(2024, 3, 5, tzinfo=UTC), datetime(2024, 3, 6, tzinfo=UTC))
+        assert fetch_outside_airflow(load_spec("b", folder), window, folder)["metric_name"].tolist() == [ANSWERED]
+
+
+def test_a_key_without_a_value_is_not_printed_as_nothing(operator, task) -> None:
+    sql = select("'2024-03-05', '{{ gcp_project_id }}', 1")
+    with pytest.raises(UndefinedError, match="'gcp_project_id' has no value in this batch"):
+        task(operator(AnomstackIngestOperator, config=config(ingest_sql=sql))).run()
 
 
 def test_a_run_without_a_logical_date_has_dates_too(operator, task, query: Query) -> None:

@@ -16,9 +16,8 @@ from anomstack_provider import (
     AnomstackScoreOperator,
 )
 from anomstack_provider.runtime.airflow_compat import AirflowFailException, AirflowSkipException
+from tests.dag_fixtures import Query
 from tests.llm_fixtures import ModelServer, completion, names
-
-Query = Callable[[str], list[tuple[Any, ...]]]
 
 HISTORY = """
     SELECT day AS metric_timestamp, name AS metric_name, 100 + dayofyear(day) % 5 AS metric_value

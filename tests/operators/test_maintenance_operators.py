@@ -337,6 +337,25 @@ def test_every_broken_part_is_named_and_no_batch_stops_another(
     assert found["f connection"][0].startswith("connections: no Airflow connection 'not_there' (conn_id)")
 
 
+def test_a_batch_that_begins_paused_is_warned_of_and_hides_nothing(
+    operator: Make, metrics_dir: Callable[..., str]
+) -> None:
+    """It comes first in the alphabet, and what it shares with another is broken for that one."""
+    paused = {"ingest_default_schedule_status": "STOPPED"}
+    missing = "connections: no Airflow connection 'not_there' (conn_id); create it or name another"
+    left = Task(check(operator, metrics_dir(a_yaml=batch("a", conn_id="not_there", **paused)))).run()
+    assert left["broken"] == {}
+    assert left["warnings"]["a"][0] == missing
+    both = metrics_dir(
+        a_yaml=batch("a", conn_id="not_there", **paused),
+        b_yaml=batch("b", conn_id="not_there"),
+    )
+    found = broken(operator, both)
+    assert list(found["broken"]) == ["b"]
+    assert found["broken"]["b"][0] == missing
+    assert any(text.startswith("database: ") for text in found["broken"]["b"])
+
+
 def test_deliveries_that_were_refused_or_given_up_are_broken(
     operator: Make, database: Path, metrics_dir: Callable[..., str]
 ) -> None:

@@ -13,29 +13,30 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import duckdb
+import psycopg2
 import pytest
 from airflow.sdk import DAG
 
 from anomstack_provider.cli import main
 from tests.alert_fixtures import connect_mail
+from tests.dag_fixtures import DAG_FILE
 
 # Not one is part of another; each has characters that quoting changes.
 SECRETS = {
     name: f"canary+{name}" + ("" if name == "webhook" else "/") + "of=w8Q"
     for name in (
-        "source", "smtp", "slack", "webhook", "s3", "s3key", "motherduck", "postgres", "openai", "airflowvar",
+        "source", "smtp", "slack", "webhook", "s3", "s3key", "motherduck", "postgres", "mysql", "openai", "airflowvar",
     )
 }  # fmt: skip
-FILE = (
-    "from airflow.sdk import dag\nfrom anomstack_provider import generate_dags\nglobals().update(generate_dags({!r}))\n"
-)
 BATCH = """
     metric_batch: {name}
     schedule: "@daily"
@@ -126,27 +127,104 @@ def planted(
 
 
 @pytest.fixture
-def dags(tmp_path: Path, planted: None, metrics_dir: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def make_dags(planted: None, metrics_dir: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Make the DAGs of batches in an Airflow that knows nothing yet."""
+
+    def make(**batches: dict[str, str]) -> dict[str, Any]:
+        migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
+        done = subprocess.run(migrate, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        folder = metrics_dir(**{f"{name}_yaml": BATCH.format(name=name, **more) for name, more in batches.items()})
+        monkeypatch.setenv("AIRFLOW__ANOMSTACK__METRICS_DIR", folder)
+        path = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "anomstack_dags.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(DAG_FILE.format(folder), "utf-8")
+        names: dict[str, Any] = {"__file__": str(path), "__name__": "anomstack_dags"}
+        exec(compile(path.read_text("utf-8"), str(path), "exec"), names)
+        return {name: value for name, value in names.items() if isinstance(value, DAG)}
+
+    return make
+
+
+@pytest.fixture
+def dags(make_dags: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """A batch whose parts all work, and one for each part that fails."""
-    migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
-    done = subprocess.run(migrate, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    batches = {
-        "fine": {"keys": "conn_id: source", "more_sql": ""},
-        "refused": {"keys": "conn_id: source", "more_sql": ", no_such_table -- {{ var.value.get('token', '')[:0] }}"},
-        "unreachable": {"keys": "conn_id: gone", "more_sql": ""},
-        "duck": {"keys": "conn_id: duck", "more_sql": ""},
-        "models": {"keys": 'conn_id: source\n    model_path: "s3://s3@bucket/models"', "more_sql": ""},
-        "told": {"keys": "conn_id: source", "more_sql": ""},
-    }
-    folder = metrics_dir(**{f"{name}_yaml": BATCH.format(name=name, **more) for name, more in batches.items()})
-    monkeypatch.setenv("AIRFLOW__ANOMSTACK__METRICS_DIR", folder)
-    path = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "anomstack_dags.py"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(FILE.format(folder), "utf-8")
-    names: dict[str, Any] = {"__file__": str(path), "__name__": "anomstack_dags"}
-    exec(compile(path.read_text("utf-8"), str(path), "exec"), names)
-    return {name: value for name, value in names.items() if isinstance(value, DAG)}
+    return make_dags(
+        fine={"keys": "conn_id: source", "more_sql": ""},
+        refused={"keys": "conn_id: source", "more_sql": ", no_such_table -- {{ var.value.get('token', '')[:0] }}"},
+        unreachable={"keys": "conn_id: gone", "more_sql": ""},
+        duck={"keys": "conn_id: duck", "more_sql": ""},
+        models={"keys": 'conn_id: source\n    model_path: "s3://s3@bucket/models"', "more_sql": ""},
+        told={"keys": "conn_id: source", "more_sql": ""},
+    )
+
+
+@pytest.fixture
+def postgres_lock(postgres_socket: str) -> dict[str, Any]:
+    """Return a connection to PostgreSQL with a password that it refuses."""
+    folder = postgres_socket.replace("%2F", "/")
+    with closing(psycopg2.connect(host=folder, user="postgres", dbname="postgres")) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(
+            "DO $$ BEGIN CREATE ROLE joe LOGIN PASSWORD 'right'; EXCEPTION WHEN duplicate_object THEN END $$"
+        )
+        cursor.execute("SHOW hba_file")
+        rules = Path(cursor.fetchone()[0])
+        asked = "local all joe scram-sha-256\n"
+        if not rules.read_text().startswith(asked):
+            rules.write_text(asked + rules.read_text())
+        cursor.execute("SELECT pg_reload_conf()")
+    return {"conn_type": "postgres", "host": folder, "schema": "postgres"}
+
+
+@pytest.fixture
+def mysql_lock(mariadb_socket: str) -> dict[str, Any]:
+    """Return a connection to MariaDB with a password that it refuses."""
+    import MySQLdb
+
+    with closing(MySQLdb.connect(unix_socket=mariadb_socket, user="root")) as connection:
+        connection.cursor().execute("CREATE USER IF NOT EXISTS joe@localhost IDENTIFIED BY 'right'")
+    return {"conn_type": "mysql", "host": "localhost", "schema": "mysql", "extra": {"unix_socket": mariadb_socket}}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("engine", "said"), [("postgres", "password authentication failed"), ("mysql", "Access denied for user 'joe'")]
+)
+def test_a_password_that_a_database_refuses_is_nowhere(
+    engine: str,
+    said: str,
+    make_dags: Callable[..., dict[str, Any]],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusing = request.getfixturevalue(f"{engine}_lock") | {"login": "joe", "password": SECRETS[engine]}
+    monkeypatch.setenv("AIRFLOW_CONN_LOCKED", json.dumps(refusing))
+    both = make_dags(
+        source={"keys": "conn_id: locked\n    metrics_conn_id: source", "more_sql": ""},
+        store={"keys": "conn_id: source\n    metrics_conn_id: locked", "more_sql": ""},
+    )
+    for name in ("source", "store"):
+        assert _run(both[f"anomstack_{name}"]) == "failed"
+    ran = capfd.readouterr()
+    assert (ran.out + ran.err).count(said) >= 2, "both were asked with the password"
+    for name in ("source", "store"):
+        period = ["--start", "2024-03-05", "--end", "2024-03-06"]
+        for command in (["preview", name, *period, "--ingest"], ["deliveries", name]):
+            try:
+                main(command)
+            except Exception:
+                traceback.print_exc()  # as a program does that ends so
+    main(["validate", "--connections"])
+    told = capfd.readouterr()
+    assert told.err.count(said) >= 2
+    printed = "".join([*ran, *told])
+    hits = found_in("printed", printed) + found_in("log", caplog.text)
+    hits += [hit for name, content in _airflows_tables().items() for hit in found_in(name, content)]
+    assert hits == []
 
 
 @pytest.mark.timeout(300)
@@ -180,10 +258,22 @@ def test_a_planted_secret_is_nowhere(
         main(["preview", batch, *period, "--ingest", "--charts", str(tmp_path / "charts")])
     main(["validate", "--connections"])
     main(["deliveries", "fine"])
+    main(["deliveries", "told"])
 
     printed = capfd.readouterr()
+    with duckdb.connect(str(tmp_path / "source.duckdb")) as connection:
+        owed = dict(
+            connection.execute("SELECT channel, error FROM told_metrics_deliveries WHERE attempts > 0").fetchall()
+        )
+    assert sorted(owed) == ["email", "slack", "slack_webhook"]
+    assert "535" in owed["email"], "the password of the mail server was refused"
+    assert "no ***" in owed["slack"], "the token was refused"
     hits = found_in("stdout", printed.out) + found_in("stderr", printed.err) + found_in("log", caplog.text)
-    hits += [hit for name, content in _airflows_tables().items() for hit in found_in(name, content)]
+    tables = _airflows_tables()
+    assert "anomstack_fine" in tables["serialized_dag"]
+    assert tables["rendered_task_instance_fields"]
+    assert tables["xcom"]
+    hits += [hit for name, content in tables.items() for hit in found_in(name, content)]
     for path in (tmp_path / "anomstack.duckdb", tmp_path / "source.duckdb"):
         with duckdb.connect(str(path)) as connection:
             for (table,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
@@ -238,7 +328,4 @@ def _airflows_tables() -> dict[str, str]:
                     except zlib.error:
                         unpacked.append(value.decode("utf-8", "replace"))
             contents[table] = "\n".join([*map(str, values), *unpacked])
-    assert "anomstack_fine" in contents["serialized_dag"]
-    assert contents["rendered_task_instance_fields"]
-    assert contents["xcom"]
     return contents

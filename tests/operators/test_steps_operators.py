@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
 
 import pytest
 from airflow.sdk import DAG
@@ -21,8 +19,7 @@ from anomstack_provider import (
 )
 from anomstack_provider.operators.watch import AnomstackWatchOperator
 from anomstack_provider.runtime.airflow_compat import AirflowFailException, AirflowSkipException
-
-Query = Callable[[str], list[tuple[Any, ...]]]
+from tests.dag_fixtures import Query
 
 # Sixty days of three metrics up to and with 5 March 2024, on which "calls" is far out.
 HISTORY = """

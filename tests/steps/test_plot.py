@@ -204,3 +204,25 @@ def test_it_costs_three_queries(rig: RigOf, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(r.store, method, counted)
     plot.read(r.spec, at(AS_OF) + timedelta(days=1), r.store)
     assert sorted(asked) == ["metric_names", "read", "read"]
+
+
+def test_scores_are_read_shard_by_shard_and_the_same_are_drawn(rig: RigOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    r = rig(alert_recent_n=5)
+    spiked(r, 20, 15)
+    run(r)
+    whole = plot.read(r.spec, at(AS_OF), r.store)
+    asked: list[set[str]] = []
+    usual = r.store.read
+
+    def read(metric_types: list[str], **limits: object) -> pd.DataFrame:
+        found = usual(metric_types, **limits)
+        if metric_types == ["score"]:
+            asked.append(set(found["metric_name"]))
+        return found
+
+    monkeypatch.setattr(r.store, "read", read)
+    parts = plot.read(r.spec.model_copy(update={"shards": 4}), at(AS_OF), r.store)
+    assert [panel.name for panel in parts.panels] == [panel.name for panel in whole.panels]
+    assert plot.draw(r.spec, at(AS_OF), parts) == plot.draw(r.spec, at(AS_OF), whole)
+    assert sum(map(len, asked)) == len(set().union(*asked)) == 20
+    assert max(map(len, asked)) < 12

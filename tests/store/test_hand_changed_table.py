@@ -121,13 +121,43 @@ def test_a_column_of_whole_numbers_in_sqlite_keeps_fractions(make_database: Any,
     assert database.run("SELECT sum(metric_value) FROM metrics") == [(12.5,)]
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+@pytest.mark.parametrize("engine", ["duckdb", "postgres", "sqlite"])
 def test_text_in_the_place_of_values_is_named(make_database: Any, engine: str) -> None:
     database = make_database(engine)
     database.run(f"CREATE TABLE metrics ({declared()})")
     database.run("INSERT INTO metrics VALUES ('2024-01-01 00:00:00', 'sales', 'm', 'metric', 'many', NULL)")
     with pytest.raises(TableChanged, match=r"table 'metrics' .*many"):
         MetricStore(database.hook(), "metrics", "sales").read(["metric"], since=None, until=LATE)
+
+
+@pytest.mark.parametrize("kind", ["DOUBLE PRECISION", "INTEGER", "VARCHAR(99)"])
+@pytest.mark.parametrize("text", ["'many'", "''", "'1,5'", "X'6d616e79'"])
+def test_text_that_sqlite_keeps_in_the_place_of_a_value_is_named_and_not_read_as_zero(
+    make_database: Any, kind: str, text: str
+) -> None:
+    database = make_database("sqlite")
+    database.run(f"CREATE TABLE metrics ({declared(metric_value=kind)})")
+    for day, value in enumerate(["1.5", text, "NULL"], start=1):
+        database.run(f"INSERT INTO metrics VALUES ('2024-01-0{day} 00:00:00', 'sales', 'm', 'metric', {value}, NULL)")
+    store = MetricStore(database.hook(), "metrics", "sales")
+    named = r"table 'metrics' has text .* 1 of 3 rows; .* metric 'm' \(metric\) at 2024-01-02 00:00:00"
+    with pytest.raises(TableChanged, match=named):
+        store.read(["metric"], since=None, until=LATE)
+    # What comes before it can be read, and a number that is kept as text is one.
+    before = store.read(["metric"], since=None, until=datetime(2024, 1, 2, tzinfo=UTC))
+    assert before["metric_value"].tolist() == [1.5]
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "postgres", "sqlite"])
+def test_a_number_that_is_kept_as_text_is_read_as_one(make_database: Any, engine: str) -> None:
+    database = make_database(engine)
+    database.run(f"CREATE TABLE metrics ({declared()})")
+    texts = ["0.1", " 2 ", "-1e308", "NaN"]
+    for day, text in enumerate(texts, start=1):
+        database.run(f"INSERT INTO metrics VALUES ('2024-01-0{day} 00:00:00', 'sales', 'm', 'metric', '{text}', NULL)")
+    read = MetricStore(database.hook(), "metrics", "sales").read(["metric"], since=None, until=LATE)
+    assert read["metric_value"].tolist()[:3] == [0.1, 2.0, -1e308]
+    assert read["metric_value"].isna().tolist() == [False, False, False, True]
 
 
 def test_a_table_that_is_dropped_in_the_middle_is_made_anew(

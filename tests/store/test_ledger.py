@@ -79,6 +79,14 @@ def test_a_claim_lasts_for_its_lease_and_then_is_taken_over(ledger):
     assert taken.claims == 2
 
 
+def test_its_clock_is_the_database_s_in_utc_and_goes_on(ledger):
+    before = datetime.now(UTC)
+    clock = ledger.clock()
+    first, second = clock(), clock()
+    # Both are of one machine here; some engines know no fractions of a second.
+    assert before - timedelta(seconds=1) <= first < second <= datetime.now(UTC)
+
+
 def test_a_claimant_gets_its_own_again_at_once(ledger):
     ledger.record([delivery("e")], NOW)
     (first,) = ledger.claim("dag.task.run", NOW, LEASE)

@@ -25,7 +25,7 @@ HOLES = {"time": "CAST(metric_timestamp AS TIMESTAMP)", "metric_types": "$metric
 def test_every_template_has_a_spelling_in_every_engine(name, engine):
     for options in ([], OPTIONS):
         sql = DIALECTS[engine].translated(DIALECTS[engine].template(name, *options, **HOLES))
-        assert "{table}" in sql
+        assert ("{table}" in sql) == (name != "now")
         assert "--" not in sql
         assert sql.count("{") == sql.count("{table}")
 

@@ -7,6 +7,7 @@ refuses a backfill while anything else writes, and then every other call.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import psutil
@@ -324,15 +326,23 @@ def _group_lives(process: subprocess.Popen[bytes]) -> bool:
 
 
 class MailBox:
-    """What an SMTP server on loopback was given, in the order it came."""
+    """
+    What an SMTP server on loopback was given, in the order it came.
+
+    ``hold``: the next mail is acknowledged only when this is set.
+    """
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.hold: Event | None = None
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         mail = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
+        hold, self.hold = self.hold, None
+        while hold is not None and not hold.is_set():
+            await asyncio.sleep(0.05)
         return "250 OK"
 
 

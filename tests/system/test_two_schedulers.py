@@ -11,6 +11,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import threading
 import traceback
 import uuid
 import warnings
@@ -25,7 +26,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.context import OutletEventAccessors
-from airflow_rig import MailBox, _postgres, mail_server
+from airflow_rig import MailBox, _postgres, mail_server, wait_until
 
 from anomstack_provider import (
     AnomstackAlertOperator,
@@ -106,15 +107,20 @@ class Site:
 
     def run(self, *runs: tuple[str, str, float]) -> None:
         """Start runs at once, each with its day, id and how many hours its clock is ahead; wait for all of them."""
-        started = []
-        for day, run_id, hours in runs:
-            report = self.folder / f"{uuid.uuid4().hex}.error"
-            moment = datetime.fromisoformat(day).replace(tzinfo=UTC)
-            process = _forked(lambda m=moment, r=run_id, h=hours: self.one(m, r, timedelta(hours=h)), report)
-            started.append((process, report))
-        for process, report in started:
+        for end in [self.start(*run) for run in runs]:
+            end()
+
+    def start(self, day: str, run_id: str, hours: float) -> Callable[[], None]:
+        """Start a run; returns what waits for its end."""
+        report = self.folder / f"{uuid.uuid4().hex}.error"
+        moment = datetime.fromisoformat(day).replace(tzinfo=UTC)
+        process = _forked(lambda: self.one(moment, run_id, timedelta(hours=hours)), report)
+
+        def end() -> None:
             process.join(200)
             assert process.exitcode == 0, report.read_text() if report.exists() else process.exitcode
+
+        return end
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return the whole metrics table, values to the bit."""
@@ -241,6 +247,27 @@ def test_runs_that_overlap_leave_what_one_after_the_other_leaves(
     if overlap == "neighbours":
         # What a neighbour had not stored yet was not there to be told of: the next run of any of them tells it.
         site.run(("2024-03-06", "next", 0))
+    assert site.rows() == rows
+    assert told(site) == messages
+    assert site.statuses() == Counter(sent=len(messages))
+
+
+def test_a_worker_whose_clock_is_a_day_ahead_leaves_what_another_is_sending(
+    site: Site, alone: tuple[list[tuple[Any, ...]], Counter[str]]
+) -> None:
+    rows, messages = alone
+    site.box.mails.clear()
+    site.run(("2024-03-04", "a", 0))
+    site.box.hold = hold = threading.Event()
+    slow = site.start("2024-03-05", "slow", -3)
+    try:
+        wait_until(lambda: site.box.hold is None, "the first mail", 100, 0.05)
+        site.run(("2024-03-05", "ahead", 24))
+        assert site.statuses() == Counter(pending=2), "it has sent what the other one was sending"
+    finally:
+        hold.set()
+    slow()
+    site.run(("2024-03-06", "b", 0))
     assert site.rows() == rows
     assert told(site) == messages
     assert site.statuses() == Counter(sent=len(messages))

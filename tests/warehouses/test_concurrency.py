@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from anomstack_provider.store.ledger import Delivery, DeliveryLedger
 from anomstack_provider.store.metric_store import MetricStore
 
@@ -13,9 +11,6 @@ START = datetime(2024, 1, 1)
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 SHARED = [(f"shared {number}", "metric", START) for number in range(5)]
-
-# bqemulator takes the scripts of several at once, but does not keep their transactions apart.
-pytestmark = pytest.mark.parametrize("database", ["clickhouse", "snowflake"], indirect=True)
 
 
 def test_writers_lose_nothing_and_no_reader_sees_half_of_a_replacement(database, frame, workers):

@@ -12,6 +12,7 @@ from tests.store.test_ledger import (  # noqa: F401
     test_a_try_is_counted_when_it_begins_and_only_of_what_is_still_ours,
     test_claims_come_in_the_order_of_recording_and_only_of_the_own_batch,
     test_hostile_names_and_times_without_a_zone,
+    test_its_clock_is_the_database_s_in_utc_and_goes_on,
     test_messages_are_counted_per_channel_and_not_deliveries,
     test_the_history_of_events,
     test_what_is_finished_and_old_is_deleted,

@@ -71,6 +71,7 @@ def test_what_the_database_refuses_names_batch_and_key(ask: Callable[..., dict[s
 @pytest.mark.parametrize("key", ["plot_sql", "summary_sql", "delete_sql", "llmalert_sql", "prompt_fn", "alert_sql"])
 def test_every_key_sees_the_same_names(tmp_path: Path, key: str) -> None:
     text = "{{ ds }} {{ alert_methods }}{% if alert_exclude_metrics is defined %} not in ({% endif %}"
+    text += "{% if gcp_project_id %} in {{ gcp_project_id }}{% endif %}"
     text += "{% if score_exclude_metrics is defined %} {{ ','.join(score_exclude_metrics) }}{% endif %}"
     keys = {"score_exclude_metrics": ["'a b'"], "alert_methods": "email,slack", key: text}
     spec = inline_spec({"metric_batch": "b", "ingest_sql": "select 1", **keys}, str(tmp_path))

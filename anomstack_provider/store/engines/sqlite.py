@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# A function of Python's for each row would cost more than all the rest: only what is no number is given to it.
+_VALUE = (
+    "CASE WHEN typeof(metric_value) IN ('text', 'blob') THEN anomstack_number(metric_value) "
+    "ELSE CAST(metric_value AS REAL) END"
+)
+
+
 class SQLite(Dialect):
     """
     SQLite: no type for times, so they are text, ``YYYY-MM-DD HH:MM:SS.ffffff`` in UTC, which sorts as time does.
 
-    Other spellings of ISO 8601 in tables of others are read through a function that this dialect adds.
+    Other spellings of ISO 8601 in tables of others are read through a function that this dialect adds, and so are
+    values: a column keeps text as it is, whatever its type, and SQLite's own cast takes it for 0.
     """
 
     engine = "sqlite"
@@ -30,6 +38,7 @@ class SQLite(Dialect):
         connection.isolation_level = None  # no implicit transactions of the driver's own
         connection.execute(f"PRAGMA busy_timeout = {max(0, int(wait * 1000))}")
         connection.create_function("anomstack_utc", 1, _utc_text, deterministic=True)
+        connection.create_function("anomstack_number", 1, _number, deterministic=True)
 
     def begin(self, connection: Any) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -43,6 +52,16 @@ class SQLite(Dialect):
 
     def is_missing(self, error: BaseException) -> bool:
         return isinstance(error, sqlite3.OperationalError) and "no such table" in str(error)
+
+    def rewrite(self, tree: Any) -> Any:
+        from sqlglot import exp
+
+        def spell(node: Any) -> Any:
+            if isinstance(node, exp.Cast) and node.this.name == "metric_value":
+                return exp.var(_VALUE)
+            return node
+
+        return tree.transform(spell)
 
     def ensure_schema(self, session: Session) -> None:
         """Do nothing: a schema is an attached database."""
@@ -59,6 +78,15 @@ class SQLite(Dialect):
         marks = ", ".join("?" * len(columns))
         with closing(connection.cursor()) as cursor:
             cursor.executemany(f"INSERT INTO {name} VALUES ({marks})", zip(*columns, strict=True))
+
+
+def _number(value: str | bytes) -> float | str:
+    """Return the number that a text is, or the text itself, which the reader of the rows refuses by name."""
+    text = value.decode(errors="backslashreplace") if isinstance(value, bytes) else value
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _utc_text(value: str | datetime | None) -> str | None:

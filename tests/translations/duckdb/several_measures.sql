@@ -1,0 +1,15 @@
+WITH days AS (
+    SELECT
+        CAST(sold_at AS DATE) AS day,
+        sum(price * quantity) AS revenue,
+        avg(price) AS price,
+        coalesce(sum(CASE WHEN returned THEN 1 ELSE 0 END), 0) AS returns
+    FROM sales
+    WHERE year(sold_at) = 2024 AND dayofweek(sold_at) IN (1, 2, 3, 4, 5)
+    GROUP BY CAST(sold_at AS DATE)
+)
+SELECT day AS metric_timestamp, 'revenue' AS metric_name, revenue AS metric_value FROM days
+UNION ALL
+SELECT day, 'price', round(price, 2) FROM days
+UNION ALL
+SELECT day, 'returns', returns FROM days

@@ -1,0 +1,7 @@
+SELECT
+  measured_at AS metric_timestamp,
+  sensor AS metric_name,
+  value AS metric_value
+FROM readings
+QUALIFY
+  ROW_NUMBER() OVER (PARTITION BY sensor ORDER BY measured_at DESC NULLS LAST) = 1

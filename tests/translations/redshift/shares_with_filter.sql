@@ -1,0 +1,13 @@
+SELECT
+  TO_CHAR(created_at, 'YYYY-MM-DD') AS day,
+  'refused share ' || country AS metric_name,
+  COUNT(*) FILTER(WHERE
+    status = 'refused') / CAST(COUNT(*) AS DOUBLE PRECISION) AS metric_value
+FROM payments
+WHERE
+  CAST(created_at AS DATE) = CAST('2024-03-01' AS DATE)
+GROUP BY
+  1,
+  2
+HAVING
+  COUNT(*) > 100
