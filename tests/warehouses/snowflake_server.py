@@ -28,6 +28,9 @@ def _with_codes(self: Any, statement: Any, *args: Any, **kwargs: Any) -> None:
     if isinstance(statement, exp.Create | exp.Drop | exp.Alter):
         with suppress(duckdb.TransactionException):  # DDL commits the transaction it stands in, if there is one
             self._duck_conn.commit()
+    # It notes comments and lengths of texts by the table's name, where temporary tables of two sessions collide.
+    for note in ("table_comment", "text_lengths"):
+        statement.args.pop(note, None)
     try:
         _execute(self, statement, *args, **kwargs)
         if isinstance(statement, exp.Transaction):  # it begins one, and then fails to describe what BEGIN returns
